@@ -1,0 +1,1 @@
+"""One command list served on a local socket."""

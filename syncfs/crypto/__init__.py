@@ -1,0 +1,1 @@
+"""Keys, identity, sealing and the vault; the only importer of the cryptographic libraries."""

@@ -1,0 +1,1 @@
+"""Finding peers: on the LAN, by fixed addresses, and the directory of sightings."""

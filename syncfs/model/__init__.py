@@ -1,0 +1,1 @@
+"""The vocabulary of syncfs: pure values and functions, no input or output."""

@@ -1,0 +1,80 @@
+"""The error tree of syncfs, named by what the reader can do next.
+
+SyncfsError
+├── UsageError            what was asked for cannot be done as said: say it differently
+│   ├── SecretError       a secret that cannot be read or does not fit here
+│   ├── UnknownShareError no share of that name in this home
+│   └── BusyError         somebody else holds what is needed (port, share, mount point)
+├── SetupError            this computer lacks something: install it, free it, allow it
+├── DamageError           our own data on disk is not what was written
+│   ├── NewerFormatError  written by a newer syncfs
+│   └── BadChunkError     a chunk whose bytes do not fit its address
+├── ForeignError          what came from a peer or the network breaks the rules
+│   └── RefusedError      a peer told us no, or is not who it must be
+├── UnavailableError      nobody who has the data can be reached now
+└── PosixError            the answer to a file system call is an errno
+
+An edge (errno, exit code, wire) translates these once, in one table of its own.
+"""
+
+import errno as errno_codes
+import os
+
+
+class SyncfsError(Exception):
+    """Base of every error that syncfs raises on purpose; its text is one sentence for a person."""
+
+
+class UsageError(SyncfsError):
+    """What was asked for cannot be done as it was said."""
+
+
+class SecretError(UsageError):
+    """A secret cannot be read, or is of a kind that does not fit here."""
+
+
+class UnknownShareError(UsageError):
+    """No share of that name is known in this home."""
+
+
+class BusyError(UsageError):
+    """Somebody else holds what is needed: a name, a port, a share or a mount point."""
+
+
+class SetupError(SyncfsError):
+    """This computer lacks something that has to be installed, freed or allowed first."""
+
+
+class DamageError(SyncfsError):
+    """Our own data on disk is not what we wrote."""
+
+
+class NewerFormatError(DamageError):
+    """Our data was written by a newer version of syncfs."""
+
+
+class BadChunkError(DamageError):
+    """The bytes of a chunk do not fit its address or its id."""
+
+
+class ForeignError(SyncfsError):
+    """Bytes from a peer or the network break the rules; the only thing hostile input may cause."""
+
+
+class RefusedError(ForeignError):
+    """A peer refused us, or could not prove that it is who it has to be."""
+
+
+class UnavailableError(SyncfsError):
+    """The data is not here, and nobody who has it can be reached now."""
+
+
+class PosixError(SyncfsError):
+    """A file system call ends with this errno."""
+
+    def __init__(self, errno: int, reason: str = "") -> None:
+        super().__init__(reason or os.strerror(errno))
+        self.errno = errno
+
+    def __repr__(self) -> str:
+        return f"PosixError({errno_codes.errorcode.get(self.errno, self.errno)}, {str(self)!r})"

@@ -1,0 +1,1 @@
+"""The FUSE layer: handlers, errno table, kernel invalidation, mount and umount helpers."""

@@ -1,0 +1,1 @@
+"""Chunk stores: sealed bytes by address, on disk or in memory."""

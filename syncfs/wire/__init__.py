@@ -1,0 +1,1 @@
+"""The peer protocol without input or output: messages, frames, handshake, session."""
