@@ -1,0 +1,57 @@
+"""What a run leaves behind is found by its name and taken away; what others have stays."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import leftovers
+
+ROOT = Path(__file__).parents[2]
+RUN = f"probe{os.getpid()}"
+
+
+def check(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tests.leftovers", "--run", RUN, "--directory", str(directory), *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_nothing_left_is_silent(tmp_path: Path) -> None:
+    done = check(tmp_path, "--clean")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_forgotten_process_is_named_and_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leftovers, "GRACE", 0.05)
+    with subprocess.Popen(["sleep", "600"], env={**os.environ, leftovers.MARKER: RUN}) as process:
+        with subprocess.Popen(["sleep", "600"], env={**os.environ, leftovers.MARKER: "other"}) as foreign:
+            left = leftovers.look(RUN, tmp_path)
+            leftovers.remove(left, tmp_path)
+            assert [pid for pid, _ in left.processes] == [process.pid]
+            assert "sleep 600" in left.lines()[0]
+            assert process.wait(10) == -9
+            assert foreign.poll() is None
+            foreign.kill()
+
+
+@pytest.mark.root
+def test_a_forgotten_mount_is_named_and_detached(tmp_path: Path) -> None:
+    mount = tmp_path / "with space"
+    mount.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "none", str(mount)], check=True)
+    done = check(tmp_path, "--clean")
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [f"left behind by the tests: a mount on {mount}"]
+    assert not mount.is_mount()
+
+
+@pytest.mark.netns
+def test_a_forgotten_namespace_is_named_and_deleted(tmp_path: Path) -> None:
+    name = f"{leftovers.namespace_prefix(RUN)}h1"
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    done = check(tmp_path, "--clean")
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [f"left behind by the tests: network namespace {name}"]
+    assert not Path("/run/netns", name).exists()
