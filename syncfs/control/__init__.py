@@ -1,1 +1,1 @@
-"""One command list served on a local socket."""
+"""One command list for everybody who controls a running share: the command line, the web page, tests."""
