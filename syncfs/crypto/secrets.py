@@ -82,7 +82,7 @@ def format_secret(secret: Secret) -> str:
     body = secret.kind.value + encode_base32(secret.key, KEY_CHARACTERS)
     if secret.fingerprint is not None:
         body += encode_base32(secret.fingerprint, KEY_CHARACTERS)
-    return body + _checksum(body)
+    return body + checksum(body)
 
 
 def group_secret(text: str) -> str:
@@ -117,7 +117,7 @@ def parse_secret(text: str) -> Secret:
             "copy it again, completely"
         )
     body = plain[:-CHECKSUM_CHARACTERS]
-    if plain[-CHECKSUM_CHARACTERS:] != _checksum(body):
+    if plain[-CHECKSUM_CHARACTERS:] != checksum(body):
         raise SecretError("the checksum of the secret is wrong, so there is a typing error in it: compare it again")
     key = decode_base32(body[1 : 1 + KEY_CHARACTERS])
     fingerprint = decode_base32(body[1 + KEY_CHARACTERS :]) if kind is Kind.STORE else None
@@ -144,7 +144,7 @@ def decode_base32(text: str) -> bytes:
     return (bits << (8 * size - 5 * len(text))).to_bytes(size, "big")
 
 
-def _checksum(body: str) -> str:
+def checksum(body: str) -> str:
     """A CRC of 20 bits over the 5-bit values of `body`, as four characters."""
     register = 1
     top = 1 << (_CHECKSUM_BITS - 1)
