@@ -8,8 +8,7 @@ Each name is decided by itself, from the live links that bear it:
 - of several other nodes the latest link keeps the name, as the latest edit does within one file, but a link that is
   only back because of an unseen edit goes behind all others;
 - several links of one node under one name are one entry;
-- whatever cannot have the name, and each head of a file but the main one, is shown beside it under a conflict name;
-- heads with the same content are shown once: they are no conflict.
+- whatever cannot have the name, and each shown head of a file but the main one, is beside it under a conflict name.
 
 Real names go before conflict names: a conflict name that is taken counts on.
 """
@@ -24,20 +23,19 @@ from syncfs.model.names import conflict_name
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A head of a file: who wrote it (the device's name), when (ns), and anything that is equal for equal content."""
+    """A head of a file, who wrote it (the device's name) and when (ns)."""
 
     stamp: Stamp
     device: str
     time: int
-    content: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A live link that wants to show `node` under `name`, its latest record by `device` at `time` (ns).
 
-    `kind` is an S_IFMT value; `heads` are those of a regular file, the main head first; `revived` says that the link
-    is deleted and only shown because of an unseen edit or live children.
+    `kind` is an S_IFMT value; `heads` are those of a file that are shown, the main head first (see `merge.node_view`);
+    `revived` says that the link is deleted and only shown because of an unseen edit or live children.
     """
 
     link: LinkId
@@ -110,7 +108,7 @@ def name_view(group: Sequence[Candidate], taken: Callable[[bytes], bool]) -> lis
             entries.append(_entry(same_node))
         aside += [
             _Aside(head.stamp, head.device, head.time, Shown(b"", best.name, best.link, best.node, head.stamp))
-            for head in _further_contents(best.heads)
+            for head in best.heads[1:]
         ]
     counts: dict[bytes, int] = {}
     for one in sorted(aside, key=lambda one: (one.stamp, one.entry.link)):
@@ -131,16 +129,6 @@ def _entry(same: Sequence[Candidate]) -> Shown:
     merged = tuple((one.link, one.node) for one in same[1:])
     revived = all(one.revived for one in same)
     return Shown(first.name, first.name, first.link, first.node, None, merged, revived)
-
-
-def _further_contents(heads: Sequence[Head]) -> list[Head]:
-    contents: set[bytes] = set()
-    further = []
-    for head in sorted(heads, key=lambda head: head.stamp, reverse=True):
-        if head.content not in contents:
-            contents.add(head.content)
-            further.append(head)
-    return further[1:]
 
 
 def _free_name(one: _Aside, counts: dict[bytes, int], taken: Callable[[bytes], bool]) -> bytes:

@@ -4,7 +4,7 @@
 show. Two peers with the same records have the same tree, whatever came first. In order:
 
 1. directories are put where they are (`model.moves`); a directory has one link, the one that bears its node's id;
-2. links that live are found (`model.merge`), and with them the directories they are in, up to the root;
+2. what is shown of each node is found (`model.merge`), and with it the directories above it, up to the root;
 3. from the root down, each directory shows its names (`model.directory`).
 
 A link whose node or parent directory has not arrived is not shown until it has.
@@ -20,9 +20,10 @@ import msgspec
 
 from syncfs.model.directory import Candidate, Head, Shown, directory_view
 from syncfs.model.ids import ROOT_NODE, DeviceId, LinkId, NodeId, Stamp, device_of, make_stamp
-from syncfs.model.merge import LinkEnd, directory_alive, heads, live_links, newer
+from syncfs.model.merge import LinkEnd, NodeView, directory_alive, newer, node_view
 from syncfs.model.moves import Placement, Seat, resolve_moves
 from syncfs.model.records import Birth, LinkRecord, NodeRecord, Record, SettingRecord, VersionRecord
+from syncfs.model.versions import Version, heads
 
 FIELD_GROUPS = ("birth", "mode", "owner", "times", "xattrs")
 
@@ -34,11 +35,12 @@ Fields = dict[str, tuple[Stamp, object]]
 
 @dataclass(slots=True)
 class State:
-    """What wins among the records that have come so far, and all versions."""
+    """What wins among the records that have come so far, and all versions, by file and by stamp."""
 
     nodes: dict[NodeId, Fields] = field(default_factory=dict)
     links: dict[LinkId, tuple[Stamp, LinkRecord]] = field(default_factory=dict)
     versions: dict[NodeId, dict[Stamp, VersionRecord]] = field(default_factory=dict)
+    by_stamp: dict[Stamp, VersionRecord] = field(default_factory=dict)
     settings: dict[str, tuple[Stamp, SettingRecord]] = field(default_factory=dict)
 
     def apply(self, record: Record, device: DeviceId) -> None:
@@ -54,6 +56,7 @@ class State:
                 _put(self.links, LinkId(record.link), stamp, record)
             case VersionRecord():
                 self.versions.setdefault(NodeId(record.node), {}).setdefault(stamp, record)
+                self.by_stamp.setdefault(stamp, record)
             case SettingRecord():
                 _put(self.settings, record.key, stamp, record)
 
@@ -65,8 +68,30 @@ class State:
         return birth.kind if isinstance(birth, Birth) else None
 
     def heads(self, node: NodeId) -> tuple[Stamp, ...]:
-        """The heads of a file, the main head first; empty for what has no version."""
+        """All heads of a file, shown or not; empty for whatever is no regular file."""
+        if self.kind(node) != stat.S_IFREG:
+            return ()
         return heads({stamp: version.parents for stamp, version in self.versions.get(node, {}).items()})
+
+    def version(self, stamp: Stamp) -> Version | None:
+        """What matters of a version to its rank among others."""
+        record = self.by_stamp.get(stamp)
+        return Version(record.parents, content_key(record)) if record is not None else None
+
+    def view(self, node: NodeId) -> NodeView:
+        """What is shown of a node that is no directory."""
+        return node_view(self._ends().get(node, []), self.heads(node), self.version)
+
+    def views(self) -> dict[NodeId, NodeView]:
+        """What is shown of every node that is no directory."""
+        return {node: node_view(ends, self.heads(node), self.version) for node, ends in self._ends().items()}
+
+    def _ends(self) -> dict[NodeId, list[LinkEnd]]:
+        ends: dict[NodeId, list[LinkEnd]] = {}
+        for link, (stamp, record) in self.links.items():
+            if self.kind(NodeId(record.node)) not in (None, stat.S_IFDIR):
+                ends.setdefault(NodeId(record.node), []).append(LinkEnd(link, stamp, record.deleted, record.seen))
+        return ends
 
     def placement(self, node: NodeId) -> Placement | None:
         """Where the records put a directory; None for the root and whatever is no known directory."""
@@ -102,14 +127,16 @@ Tree = dict[bytes, ShownNode]
 
 def full_view(state: State, device_names: Mapping[DeviceId, str]) -> Tree:
     """The whole visible tree. `device_names` name the devices in conflict names; unnamed ones appear by their id."""
-    inside = _candidates(state, device_names)
-    tree = {b"": _shown_node(state, ROOT_NODE, None)}
+    views = state.views()
+    inside = _candidates(state, views, device_names)
+    tree = {b"": _shown_node(state, ROOT_NODE, None, None)}
     waiting: list[tuple[bytes, list[NodeId]]] = [(b"", [ROOT_NODE])]
     while waiting:
         path, nodes = waiting.pop()
         for entry in directory_view(one for node in nodes for one in inside.get(node, [])):
             below = path + b"/" + entry.name if path else entry.name
-            tree[below] = shown = _shown_node(state, entry.node, entry)
+            main = next(iter(views[entry.node].heads), None) if entry.node in views else None
+            tree[below] = shown = _shown_node(state, entry.node, entry, entry.head or main)
             if shown.kind == stat.S_IFDIR:
                 waiting.append((below, [entry.node, *(node for _, node in entry.merged)]))
     return tree
@@ -129,16 +156,14 @@ def undone_moves(state: State) -> dict[NodeId, Seat]:
     return resolve_moves([NodeId(link) for link in state.links], state.placement)
 
 
-def _candidates(state: State, device_names: Mapping[DeviceId, str]) -> dict[NodeId, list[Candidate]]:
+def _candidates(
+    state: State, views: Mapping[NodeId, NodeView], device_names: Mapping[DeviceId, str]
+) -> dict[NodeId, list[Candidate]]:
     """The live links by the directory that they are in."""
     seats = {
         node: placement.seat for node in map(NodeId, state.links) if (placement := state.placement(node)) is not None
     } | undone_moves(state)
-    ends: dict[NodeId, list[LinkEnd]] = {}
-    for link, (stamp, record) in state.links.items():
-        if state.kind(NodeId(record.node)) not in (None, stat.S_IFDIR):
-            ends.setdefault(NodeId(record.node), []).append(LinkEnd(link, stamp, record.deleted, record.seen))
-    live = [link for node, group in ends.items() for link in live_links(group, state.heads(node))]
+    live = [link for view in views.values() for link in view.links]
 
     full: set[NodeId] = set()
     directories = [NodeId(state.links[link][1].parent) for link in live]
@@ -165,21 +190,15 @@ def _candidates(state: State, device_names: Mapping[DeviceId, str]) -> dict[Node
             stamp,
             author,
             record.time,
-            _heads(state, node, device_names),
+            tuple(_head(state, stamp, device_names) for stamp in views[node].heads) if node in views else (),
             record.deleted,
         )
         inside.setdefault(seat.parent, []).append(candidate)
     return inside
 
 
-def _heads(state: State, node: NodeId, device_names: Mapping[DeviceId, str]) -> tuple[Head, ...]:
-    if state.kind(node) != stat.S_IFREG:
-        return ()
-    versions = state.versions.get(node, {})
-    return tuple(
-        Head(stamp, _device_name(stamp, device_names), versions[stamp].time, content_key(versions[stamp]))
-        for stamp in state.heads(node)
-    )
+def _head(state: State, stamp: Stamp, device_names: Mapping[DeviceId, str]) -> Head:
+    return Head(stamp, _device_name(stamp, device_names), state.by_stamp[stamp].time)
 
 
 def content_key(version: VersionRecord) -> bytes:
@@ -192,12 +211,9 @@ def _device_name(stamp: Stamp, device_names: Mapping[DeviceId, str]) -> str:
     return device_names.get(device) or device.hex()[:8]
 
 
-def _shown_node(state: State, node: NodeId, entry: Shown | None) -> ShownNode:
-    kind = state.kind(node) or 0
-    main = max(state.versions.get(node, ()), default=None) if kind == stat.S_IFREG else None
-    head = entry.head if entry is not None and entry.head is not None else main
+def _shown_node(state: State, node: NodeId, entry: Shown | None, head: Stamp | None) -> ShownNode:
     fields = tuple((group, _plain(value)) for group, (_, value) in sorted(state.nodes.get(node, {}).items()))
-    return ShownNode(node, kind, head, fields, entry)
+    return ShownNode(node, state.kind(node) or 0, head, fields, entry)
 
 
 def _plain(value: object) -> object:
