@@ -1,1 +1,1 @@
-"""The syncfs command."""
+"""The `syncfs` command: what people and scripts type, in terms of engine, mount and control."""

@@ -1,0 +1,63 @@
+"""Asking a running share: finding it by its name or by a path in its mount, and calling its command list."""
+
+from pathlib import Path
+from typing import TypeVar
+
+from msgspec import Struct
+
+from syncfs.cli import engine
+from syncfs.cli.home import Home
+from syncfs.cli.mounts import absolute, covering, current_mounts
+from syncfs.cli.running import RunRecord, behind_mount, running_share
+from syncfs.control.client import ANSWER_SECONDS, connect
+from syncfs.control.commands import Command
+from syncfs.model.errors import UnavailableError, UsageError
+
+A = TypeVar("A", bound=Struct)
+R = TypeVar("R")
+
+
+def require_running(home: Home, name: str) -> RunRecord:
+    """The record of a share that runs. Raises UnknownShareError, UnavailableError where it does not run."""
+    record = running_share(home, name)
+    if record is None:
+        engine.known_share(home, name)
+        raise UnavailableError(
+            f"'{name}' is not running: start it with 'syncfs mount {name} DIR' or 'syncfs serve {name}'"
+        )
+    return record
+
+
+def ask(home: Home, name: str, command: Command[A, R], arguments: A, timeout: float | None = ANSWER_SECONDS) -> R:
+    """What the share `name` answers. Raises what it raises, UnknownShareError, UnavailableError."""
+    return ask_record(require_running(home, name), command, arguments, timeout)
+
+
+def ask_record(record: RunRecord, command: Command[A, R], arguments: A, timeout: float | None = ANSWER_SECONDS) -> R:
+    """What the share behind a record answers. Raises what it raises, UnavailableError."""
+    with connect(record.socket, record.name) as client:
+        return client.call(command, arguments, timeout)
+
+
+def locate(home: Home, text: str) -> tuple[RunRecord, bytes]:
+    """The running share and the path in it that a person means by a path in a mount, or by `NAME:PATH`.
+
+    The path need not exist (any more). Raises UsageError where it lies in no share, UnavailableError.
+    """
+    path = absolute(text)
+    mount = covering(current_mounts(), path)
+    if mount is not None:
+        record = behind_mount(home, mount)
+        if record is None:
+            raise UnavailableError(f"nobody answers for the mount at {mount.directory}: mount it again")
+        return record, path_in_share(path, mount.directory)
+    name, colon, inner = text.partition(":")
+    if colon and "/" not in name:
+        return require_running(home, name), path_in_share("/" + inner.lstrip("/"), "/")
+    raise UsageError(f"{text} is in no mounted share: give a path below a mount, or NAME:PATH")
+
+
+def path_in_share(path: str, top: str) -> bytes:
+    """An absolute path relative to the directory above it, as the bytes it is made of; the top itself is empty."""
+    relative = Path(path).relative_to(top)
+    return b"" if relative == Path() else bytes(relative)

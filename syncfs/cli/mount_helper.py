@@ -1,0 +1,123 @@
+"""The programs that mount(8) and umount(8) call: mount.syncfs, mount.fuse.syncfs, umount.fuse.syncfs.
+
+`mount.syncfs SPEC DIR [-sfnv] [-o OPTIONS] [-t TYPE]` mounts the share SPEC; `umount.syncfs DIR [-flnrv] [-t TYPE]`
+returns when everything is flushed. Both end with the codes of mount(8), in the table below, not with those of `syncfs`.
+The source in the mount table is SPEC to the letter, by which `mount -a` knows what is mounted already.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from getopt import GetoptError, gnu_getopt
+from typing import Final
+
+from syncfs.cli.engine import known_share, require_mountable
+from syncfs.cli.failures import sentence, understood
+from syncfs.cli.home import Home, this_home
+from syncfs.cli.mount_options import MountOptions, read_options
+from syncfs.cli.mounting import READY_SECONDS, end_target, plan_mount, start_in_background
+from syncfs.cli.unmounting import FLUSH_SECONDS
+from syncfs.model.errors import SyncfsError, UsageError
+
+OK: Final = 0
+WRONG_CALL: Final = 1
+SYSTEM_ERROR: Final = 2
+OWN_ERROR: Final = 4
+INTERRUPTED: Final = 8
+MOUNT_FAILED: Final = 32
+
+
+class _CallError(UsageError):
+    """The helper was called in a way that it does not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What a helper was asked for."""
+
+    operands: tuple[str, ...]
+    options: MountOptions
+    fake: bool
+    verbose: bool
+
+
+def mount_main() -> None:
+    """The entry point of mount.syncfs."""
+    sys.exit(run_mount(sys.argv[1:]))
+
+
+def umount_main() -> None:
+    """The entry point of umount.syncfs."""
+    sys.exit(run_umount(sys.argv[1:]))
+
+
+def run_mount(arguments: Sequence[str]) -> int:
+    """Mount as mount(8) asks; returns an exit code of mount(8)."""
+
+    def mount() -> None:
+        call = _read(arguments, "sfnvwro:t:", 2, "mount.syncfs SPEC DIR [-sfnv] [-o OPTIONS]")
+        name, directory = call.operands
+        home = Home(call.options.home) if call.options.home else this_home()
+        require_mountable(known_share(home, name))
+        plan = plan_mount(name, directory, call.options.passed, nonempty=True)
+        if call.fake:
+            return
+        pid = start_in_background(home, name, plan, READY_SECONDS)
+        if call.verbose:
+            print(f"mount.syncfs: '{name}' is mounted at {plan.directory} by process {pid}")
+
+    return _guarded("mount.syncfs", mount)
+
+
+def run_umount(arguments: Sequence[str]) -> int:
+    """Unmount as umount(8) asks; returns an exit code of mount(8)."""
+
+    def umount() -> None:
+        call = _read(arguments, "flnrvN:t:", 1, "umount.syncfs DIR [-v]")
+        directory = os.path.join(call.operands[0], "")  # noqa: PTH118 - a name with a slash is a place, never a share
+        end_target(this_home(), directory, FLUSH_SECONDS, lambda said: print(f"umount.syncfs: {said}", file=sys.stderr))
+
+    return _guarded("umount.syncfs", umount)
+
+
+def _read(arguments: Sequence[str], letters: str, count: int, usage: str) -> _Call:
+    try:
+        flags, operands = gnu_getopt(list(arguments), letters)
+    except GetoptError as error:
+        raise _CallError(f"{error}: call it as {usage}") from error
+    if len(operands) != count:
+        raise _CallError(f"call it as {usage}")
+    given = [letter for letter, _ in flags]
+    texts = [value for letter, value in flags if letter == "-o"]
+    try:
+        options = read_options([*texts, "ro"] if "-r" in given else texts)
+    except UsageError as error:
+        raise _CallError(str(error)) from error
+    return _Call(tuple(operands), options, "-f" in given, "-v" in given)
+
+
+def _guarded(program: str, action: Callable[[], None]) -> int:
+    """Run one action; say what went wrong in one sentence and choose the code for it."""
+    try:
+        action()
+    except BaseException as caught:
+        error = understood(caught)
+        print(f"{program}: {sentence(error)}", file=sys.stderr)
+        match error:
+            case KeyboardInterrupt():
+                return INTERRUPTED
+            case _CallError():
+                return WRONG_CALL
+            case SyncfsError():
+                return MOUNT_FAILED
+            case OSError() | MemoryError():
+                return SYSTEM_ERROR
+            case _:
+                return OWN_ERROR
+    return OK
+
+
+if __name__ == "__main__":
+    program = sys.argv.pop(1) if len(sys.argv) > 1 else ""
+    sys.exit({"mount": run_mount, "umount": run_umount}[program](sys.argv[1:]))

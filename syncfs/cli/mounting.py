@@ -1,0 +1,169 @@
+"""Starting and ending a share: mount, serve, umount."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from syncfs.cli import show
+from syncfs.cli.engine import MountPlan, known_share, known_shares
+from syncfs.cli.home import Home, this_home
+from syncfs.cli.mount_options import read_options
+from syncfs.cli.mounts import TYPE, Mount, absolute, current_mounts, mounted_at
+from syncfs.cli.options import command
+from syncfs.cli.running import behind_mount, running_share
+from syncfs.cli.unmounting import FLUSH_SECONDS, detach, is_dead, prepare_mountpoint, stop_share, unmount
+from syncfs.model.errors import SyncfsError, UnavailableError, UsageError
+
+READY_SECONDS = 90.0
+"""How long a command waits for a share to get ready by default, as long as systemd waits for a service."""
+
+_foreground = click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground, with the log on stderr.")
+_wait = click.option(
+    "--wait",
+    "seconds",
+    metavar="SECONDS",
+    type=click.FloatRange(1, 86_400),
+    default=READY_SECONDS,
+    show_default=True,
+    help="How long it may take until it can be used.",
+)
+
+
+@command("mount", example="$ syncfs mount photos ~/photos\n$ syncfs mount photos /srv/photos -o allow_other,ro")
+@click.argument("name")
+@click.argument("directory", metavar="DIR")
+@click.option("-o", "options", metavar="OPTIONS", multiple=True, help="Mount options, parted by commas.")
+@_foreground
+@_wait
+def mount_command(
+    name: str, directory: str, options: tuple[str, ...], foreground: bool, seconds: float, as_json: bool
+) -> None:
+    """Mount the share NAME at the directory DIR.
+
+    Returns when the tree can be used. The share goes on in the background until 'syncfs umount DIR'.
+    """
+    chosen = read_options(options)
+    home = Home(chosen.home) if chosen.home else this_home()
+    plan = plan_mount(name, directory, chosen.passed, chosen.nonempty)
+    place = str(plan.directory)
+    answer: dict[str, str | None] = {"name": name, "mountpoint": place}
+    _start(home, name, plan, foreground, seconds, f"'{name}' is mounted at {place}.", answer if as_json else None)
+
+
+@command("serve", example="$ syncfs serve photos")
+@click.argument("name")
+@_foreground
+@_wait
+def serve_command(name: str, foreground: bool, seconds: float, as_json: bool) -> None:
+    """Take part in the share NAME without a mount.
+
+    For a NAS or a store, which serves others. It goes on in the background until 'syncfs umount NAME'.
+    """
+    answer = {"name": name, "mountpoint": None}
+    _start(this_home(), name, None, foreground, seconds, f"'{name}' is served.", answer if as_json else None)
+
+
+@command("umount", example="$ syncfs umount ~/photos")
+@click.argument("target", metavar="DIR|NAME")
+@click.option(
+    "--timeout",
+    "seconds",
+    metavar="SECONDS",
+    type=click.FloatRange(1, 86_400),
+    default=FLUSH_SECONDS,
+    show_default=True,
+    help="How long flushing may take.",
+)
+def umount_command(target: str, seconds: float, as_json: bool) -> None:
+    """End the share at DIR, or the one named NAME.
+
+    Returns when everything is flushed and its process has ended. A mount that is in use stays.
+    """
+    name, place = end_target(this_home(), target, seconds, _tell)
+    if as_json:
+        show.put_json({"name": name, "mountpoint": place})
+
+
+def plan_mount(name: str, directory: str, options: tuple[str, ...], nonempty: bool) -> MountPlan:
+    """Where and how to mount, with the place made ready. Raises UsageError, BusyError, SetupError."""
+    place = absolute(directory)
+    if mounted_at(current_mounts(), place) is None:  # what is mounted is no symlink, and resolving it may hang
+        place = str(Path(place).resolve())
+    prepare_mountpoint(place, nonempty)
+    return MountPlan(Path(place), name, options)
+
+
+def start_in_background(home: Home, name: str, plan: MountPlan | None, seconds: float) -> int:
+    """Run a share in a process of its own; returns its pid once the share can be used. Raises what keeps it from it."""
+    from syncfs.cli.daemon import run_in_background
+    from syncfs.cli.serving import log_path, serve_share
+
+    known_share(home, name)
+    home.prepare()
+    return run_in_background(lambda ready: serve_share(home, name, plan, ready), log_path(home, name), seconds)
+
+
+def end_target(home: Home, target: str, seconds: float, tell: Callable[[str], None]) -> tuple[str, str | None]:
+    """End what a person calls by its name or its directory; returns the share's name and where it was mounted.
+
+    Raises UsageError where there is no such mount, UnavailableError where the share does not run, BusyError.
+    """
+    record = running_share(home, target) if "/" not in target else None
+    if record is None:
+        place = absolute(target)
+        mount = mounted_at(current_mounts(), place)
+        if mount is None or mount.type != TYPE:
+            raise _nothing_to_end(home, target, place)
+        record = behind_mount(home, mount)
+        if record is None:
+            _take_away(mount, tell)
+            return mount.source, place
+    stop_share(record, seconds, tell)
+    return record.name, record.mountpoint
+
+
+def _take_away(mount: Mount, tell: Callable[[str], None]) -> None:
+    """Unmount what has no process that we could ask."""
+    if is_dead(mount.directory):
+        detach(mount)
+        tell(f"the process behind {mount.directory} had ended: its dead mount is taken away")
+    else:
+        unmount(mount)
+        tell(f"{mount.directory} is unmounted; its process belongs to another home and may still be flushing")
+
+
+def _nothing_to_end(home: Home, target: str, place: str) -> SyncfsError:
+    if "/" not in target and any(known.name == target for known in known_shares(home)):
+        return UnavailableError(f"'{target}' is not running, so there is nothing to end")
+    return UsageError(f"no share is mounted at {place}: 'syncfs list' shows what is mounted where")
+
+
+def _tell(sentence: str) -> None:
+    print(f"syncfs: {sentence}", file=sys.stderr)
+
+
+def _start(
+    home: Home,
+    name: str,
+    plan: MountPlan | None,
+    foreground: bool,
+    seconds: float,
+    sentence: str,
+    answer: dict[str, str | None] | None,
+) -> None:
+    def say_ready(pid: int) -> None:
+        if answer is not None:
+            show.put_json({**answer, "pid": pid})
+        else:
+            show.put(sentence)
+        sys.stdout.flush()
+
+    if foreground:
+        from syncfs.cli.serving import serve_share
+
+        serve_share(home, name, plan, lambda: say_ready(os.getpid()))
+    else:
+        say_ready(start_in_background(home, name, plan, seconds))

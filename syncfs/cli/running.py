@@ -1,0 +1,167 @@
+"""Who runs which share of a home: one process at a time, told apart from one that ended by a lock, never by a pid.
+
+Whoever runs a share holds a lock on run/<share id>.json for its life, and the record in that file says who it is. The
+lock is an open file description lock (fcntl(2)): the kernel drops it with the process, however that ends, and one can
+ask for it without taking it. So that `umount DIR` finds the process behind a mount whatever its home is, the runtime
+directory of the user holds a link from the mount's device number to the record.
+"""
+
+import errno
+import fcntl
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from syncfs.cli.home import Home
+from syncfs.cli.mounts import Mount, current_mounts, mounted_at
+from syncfs.model.errors import BusyError, SetupError
+
+_FLOCK: Final = "hhqqi0q"
+"""struct flock of Linux on 64 bits: type, whence, start, length, pid."""
+_MAX_RECORD: Final = 64 * 1024
+
+
+class RunRecord(Struct, frozen=True):
+    """Who runs a share: `purpose` is mount, serve or the command that needs the share to itself."""
+
+    share: str
+    name: str
+    pid: int
+    purpose: str
+    home: str
+    mountpoint: str | None
+    since: datetime
+
+    @property
+    def socket(self) -> Path:
+        """Where it answers."""
+        return Home(Path(self.home)).socket(self.share)
+
+    @property
+    def sentence(self) -> str:
+        """Who has the share, as a part of a sentence."""
+        match self.purpose:
+            case "mount":
+                return f"'{self.name}' is already mounted at {self.mountpoint} by process {self.pid}"
+            case "serve":
+                return f"'{self.name}' is already served by process {self.pid}"
+            case _:
+                return f"'{self.name}' is in use by 'syncfs {self.purpose}', process {self.pid}"
+
+
+@contextmanager
+def claim(home: Home, record: RunRecord) -> Iterator[None]:
+    """Run a share, alone, until the block ends. Raises BusyError where another process runs it."""
+    path = home.record(record.share)
+    descriptor = _locked(path, record.name)
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, msgspec.json.encode(record), 0)
+        yield
+    finally:
+        with suppress(FileNotFoundError):
+            path.unlink()
+        os.close(descriptor)
+
+
+@contextmanager
+def pointer_from_mount(home: Home, record: RunRecord) -> Iterator[None]:
+    """Let the process behind a mount be found from the mount itself until the block ends; where that cannot be, not."""
+    mount = mounted_at(current_mounts(), record.mountpoint) if record.mountpoint else None
+    pointer = _pointers()[0] / mount.device.replace(":", "-") if mount else None
+    if pointer is not None:
+        with suppress(OSError):
+            pointer.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            pointer.unlink(missing_ok=True)
+            pointer.symlink_to(home.record(record.share))
+    try:
+        yield
+    finally:
+        if pointer is not None:
+            with suppress(OSError):
+                pointer.unlink()
+
+
+def running_shares(home: Home) -> list[RunRecord]:
+    """The records of everything that runs in a home now, by name."""
+    try:
+        found = sorted(home.run.glob("*.json"))
+    except OSError:
+        return []
+    records = [record for path in found if (record := read_record(path)) is not None]
+    return sorted(records, key=lambda record: record.name)
+
+
+def running_share(home: Home, name: str) -> RunRecord | None:
+    """The record of who runs the share of that name now."""
+    return next((record for record in running_shares(home) if record.name == name), None)
+
+
+def behind_mount(home: Home, mount: Mount) -> RunRecord | None:
+    """The record of the process behind a mount, of this home or of another one that we may look into."""
+    candidates = [*running_shares(home)]
+    for directory in _pointers():
+        record = read_record(directory / mount.device.replace(":", "-"))
+        candidates += [record] if record else []
+    return next((record for record in candidates if record.mountpoint == mount.directory), None)
+
+
+def read_record(path: Path) -> RunRecord | None:
+    """The record at `path` if the process that wrote it still runs."""
+    try:
+        # Not blocking, because what another user has put there may be a pipe.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        if not _is_locked(descriptor):
+            return None
+        return msgspec.json.decode(os.pread(descriptor, _MAX_RECORD, 0), type=RunRecord)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _locked(path: Path, name: str) -> int:
+    while True:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise SetupError(f"{path} cannot be written ({error.strerror}): allow it, or free some space") from error
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+        except OSError as error:
+            os.close(descriptor)
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise SetupError(f"{path} cannot be locked ({error.strerror}): move the home elsewhere") from error
+            holder = read_record(path)
+            taken = holder.sentence if holder else f"'{name}' is already in use"
+            hint = f"'syncfs umount {name}' ends it" if holder and holder.mountpoint else "wait, or end it first"
+            raise BusyError(f"{taken}: {hint}") from error
+        # Whoever held it before may have taken the file away between our two calls.
+        with suppress(FileNotFoundError):
+            if os.fstat(descriptor).st_ino == path.stat().st_ino:
+                return descriptor
+        os.close(descriptor)
+
+
+def _is_locked(descriptor: int) -> bool:
+    asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    answer: int = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked))[0]
+    return answer != fcntl.F_UNLCK
+
+
+def _pointers() -> list[Path]:
+    """The directories of pointers: first the one of our own, then, for root, those of the users."""
+    if os.geteuid() == 0:
+        return [Path("/run/syncfs"), *sorted(Path("/run/user").glob("*/syncfs"))]
+    runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
+    return [Path(runtime) / "syncfs"]
