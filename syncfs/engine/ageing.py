@@ -1,0 +1,77 @@
+"""When segments are merged, and what a merged segment leaves out; pure."""
+
+from collections.abc import Iterable, Sequence
+
+from syncfs.model.records import NodeRecord, Record, VersionRecord
+
+FAN_IN = 8
+"""So many neighbouring segments of one tier become one segment of the next."""
+MAX_MERGED_RECORDS = 8192
+MAX_MERGED_BYTES = 2 * 1024 * 1024
+_TIERS = 6
+
+
+def merge_plan(segments: Sequence[tuple[int, int]]) -> slice | None:
+    """Which last segments of a feed, given as (records spanned, bytes), to merge now; None if none.
+
+    Tiers grow by FAN_IN: a record is rewritten O(log n) times, and beside full segments at most FAN_IN - 1 are left.
+    """
+    for tier in range(_TIERS):
+        start, records, size = len(segments), 0, 0
+        while start and _tier(segments[start - 1][0]) <= tier:
+            records += segments[start - 1][0]
+            size += segments[start - 1][1]
+            if records > MAX_MERGED_RECORDS or size > MAX_MERGED_BYTES:
+                break
+            start -= 1
+        if len(segments) - start >= FAN_IN:
+            return slice(start, len(segments))
+    return None
+
+
+def without_superseded(records: Sequence[Record]) -> list[Record]:
+    """Drop records that only set a node's times where a later one of the same feed sets them again.
+
+    All of `records` are of one device in feed order, so the later one has the greater stamp and wins everywhere.
+    """
+    kept: list[Record] = []
+    later: set[bytes] = set()
+    for record in reversed(records):
+        if isinstance(record, NodeRecord) and record.times is not None:
+            alone = record == NodeRecord(record.lamport, record.time, record.node, times=record.times)
+            if alone and record.node in later:
+                continue
+            later.add(record.node)
+        kept.append(record)
+    kept.reverse()
+    return kept
+
+
+def batches(records: Iterable[Record], most: int, size: int) -> Iterable[list[Record]]:
+    """Cut records into batches of at most `most` records and about `size` bytes."""
+    batch: list[Record] = []
+    total = 0
+    for record in records:
+        weight = 200 + _payload(record)
+        if batch and (len(batch) >= most or total + weight > size):
+            yield batch
+            batch, total = [], 0
+        batch.append(record)
+        total += weight
+    if batch:
+        yield batch
+
+
+def _payload(record: Record) -> int:
+    match record:
+        case VersionRecord(body=body):
+            return len(body)
+        case NodeRecord(xattrs=xattrs, birth=birth):
+            target = len(birth.target) if birth else 0
+            return target + (sum(len(key) + len(value) for key, value in xattrs.items()) if xattrs else 0)
+        case _:
+            return 0
+
+
+def _tier(length: int) -> int:
+    return (length.bit_length() - 1) // 3

@@ -1,0 +1,247 @@
+"""Chunks as plaintext: from memory, from the store, or from peers; and new ones into the store.
+
+Reading asks memory first, then a small chunk that the kernel has in its page cache, then the store in a thread, then
+the peers. Whoever asks for a chunk that is already on its way waits for the same arrival. What was fetched is verified,
+decrypted and stored in one trip to a thread.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+import trio
+
+from syncfs.crypto.sealing import Sealed, Sealer, check_address
+from syncfs.engine.fetch import Fetcher, Urgency
+from syncfs.model.errors import BadChunkError, SyncfsError, UnavailableError
+from syncfs.model.ids import HASH_BYTES, Address, ChunkId
+from syncfs.model.places import Place
+from syncfs.store.disk import DiskStore
+
+SMALL = 64 * 1024
+"""Chunks up to this size are sealed and opened in the loop: a trip to a thread costs more."""
+PLAIN_CACHE_BYTES = 64 * 1024 * 1024
+PREFETCH_BYTES = 32 * 1024 * 1024
+"""Prefetched chunks under way at most."""
+
+
+class PlainCache:
+    """The plaintext of chunks read lately, bounded in bytes."""
+
+    def __init__(self, limit: int = PLAIN_CACHE_BYTES) -> None:
+        self._limit = limit
+        self._total = 0
+        self._chunks: OrderedDict[bytes, bytes] = OrderedDict()
+
+    def get(self, chunk: bytes) -> bytes | None:
+        """The plaintext of a chunk by its id."""
+        plain = self._chunks.get(chunk)
+        if plain is not None:
+            self._chunks.move_to_end(chunk)
+        return plain
+
+    def put(self, chunk: bytes, plain: bytes) -> None:
+        """Keep a plaintext, dropping the longest unused."""
+        if chunk in self._chunks:
+            return
+        self._chunks[chunk] = plain
+        self._total += len(plain)
+        while self._total > self._limit:
+            _, dropped = self._chunks.popitem(last=False)
+            self._total -= len(dropped)
+
+
+class ChunkCache:
+    """All chunks of a share as this computer can get at them."""
+
+    def __init__(
+        self, store: DiskStore, sealer: Sealer, fetcher: Fetcher, nursery: trio.Nursery, wall: Callable[[], int]
+    ) -> None:
+        self._store = store
+        self._sealer = sealer
+        self._fetcher = fetcher
+        self._nursery = nursery
+        self._wall = wall
+        self._memory = PlainCache()
+        self._arrivals: dict[Address, trio.Event] = {}
+        self._prefetching = 0
+
+    def ready(self, entry: bytes) -> bytes | None:
+        """The plaintext of a chunk where it can be had without waiting."""
+        chunk, address = _split(entry)
+        plain = self._memory.get(chunk)
+        if plain is not None:
+            return plain
+        place = self._store.locate(address)
+        if place is None or place.size > SMALL + 16:
+            return None
+        data = self._store.read_cached(place)
+        if data is None:
+            return None
+        try:
+            plain = self._sealer.open(chunk, data)
+        except BadChunkError:
+            return None
+        self._store.touch(address, self._wall())
+        return plain
+
+    def is_here(self, entry: bytes) -> bool:
+        """Whether a chunk is in memory, in the store or on its way."""
+        chunk, address = _split(entry)
+        return self._memory.get(chunk) is not None or address in self._arrivals or self._store.has(address)
+
+    async def plain(self, entry: bytes, urgency: Urgency = Urgency.READ) -> bytes:
+        """The plaintext of a chunk. Raises UnavailableError where no peer has it, SetupError where the disk refuses."""
+        chunk, address = _split(entry)
+        while True:
+            plain = self.ready(entry)
+            if plain is not None:
+                return plain
+            arrival = self._arrivals.get(address)
+            if arrival is None:
+                break
+            await arrival.wait()
+            if self._memory.get(chunk) is None and not self._store.has(address):
+                break
+        event = self._arrivals.setdefault(address, trio.Event())
+        try:
+            plain = await self._from_store(chunk, address)
+            if plain is None:
+                plain = await self._from_peers(chunk, address, urgency)
+            self._memory.put(chunk, plain)
+            return plain
+        finally:
+            if self._arrivals.get(address) is event:
+                del self._arrivals[address]
+            event.set()
+
+    def prefetch(self, entry: bytes, size: int) -> bool:
+        """Begin to bring a chunk into memory; false where enough is under way."""
+        if self._memory.get(entry[:HASH_BYTES]) is not None or entry[HASH_BYTES:] in self._arrivals:
+            return True
+        if self._prefetching + size > PREFETCH_BYTES:
+            return False
+        self._prefetching += size
+        self._nursery.start_soon(self._prefetch, entry, size)
+        return True
+
+    async def fetch_small(self, entries: Sequence[bytes]) -> None:
+        """Bring many small chunks into the store with few requests; what nobody has is left out."""
+        wanted = [entry for entry in entries if not self.is_here(entry)]
+        if not wanted:
+            return
+        events = {_split(entry)[1]: trio.Event() for entry in wanted}
+        self._arrivals.update(events)
+        try:
+            found = await self._fetcher.get_many(list(events))
+            await self.keep(found)
+        except (UnavailableError, BadChunkError):
+            return
+        finally:
+            for address, event in events.items():
+                if self._arrivals.get(address) is event:
+                    del self._arrivals[address]
+                event.set()
+
+    async def keep(self, found: Sequence[tuple[Address, bytes]]) -> None:
+        """Verify and store chunks as they came from a peer. Raises BadChunkError, SetupError."""
+
+        def lay_down() -> list[Place]:
+            for address, data in found:
+                check_address(address, data)
+            return [self._store.write(address, data) for address, data in found]
+
+        if found:
+            small = sum(len(data) for _, data in found) <= SMALL
+            places = lay_down() if small else await trio.to_thread.run_sync(lay_down)
+            now = self._wall()
+            for (address, _), place in zip(found, places, strict=True):
+                self._store.record(address, place, now)
+
+    async def put(self, plains: Sequence[bytes]) -> list[bytes]:
+        """Seal and store plaintexts; returns their manifest entries. Raises SetupError."""
+        if not plains:
+            return []
+
+        def seal() -> list[Sealed]:
+            return [self._sealer.seal(plain) for plain in plains]
+
+        small = sum(len(plain) for plain in plains) <= SMALL
+        sealed = seal() if small else await trio.to_thread.run_sync(seal)
+        new = [one for one in sealed if not self._store.has(one.address)]
+
+        def write() -> list[Place]:
+            return [self._store.write(one.address, one.data) for one in new]
+
+        places = write() if small else await trio.to_thread.run_sync(write)
+        now = self._wall()
+        for one, place in zip(new, places, strict=True):
+            self._store.record(one.address, place, now)
+        return [one.id + one.address for one in sealed]
+
+    async def sync(self) -> None:
+        """Make every chunk stored so far durable. Raises SetupError."""
+        await trio.to_thread.run_sync(self._store.sync)
+
+    def has_sealed(self, address: Address) -> bool:
+        """Whether the sealed bytes of a chunk are here."""
+        return self._store.has(address)
+
+    async def sealed(self, address: Address) -> bytes | None:
+        """The sealed bytes of a chunk to pass on, verified; None where it is not here (any more)."""
+        place = self._store.locate(address)
+        if place is None:
+            return None
+        data = self._store.read_cached(place) if place.size <= SMALL + 16 else None
+        try:
+            if data is None:
+                data = await trio.to_thread.run_sync(self._store.read, place)
+            return data
+        except UnavailableError:
+            return None
+        except BadChunkError:
+            self._store.quarantine(address)
+            return None
+
+    async def _from_store(self, chunk: ChunkId, address: Address) -> bytes | None:
+        place = self._store.locate(address)
+        if place is None:
+            return None
+
+        def load() -> bytes:
+            return self._sealer.open(chunk, self._store.read(place))
+
+        try:
+            plain = await trio.to_thread.run_sync(load)
+        except BadChunkError:
+            self._store.quarantine(address)
+            return None
+        except UnavailableError:
+            if self._store.locate(address) == place:
+                self._store.quarantine(address)
+            return None
+        self._store.touch(address, self._wall())
+        return plain
+
+    async def _from_peers(self, chunk: ChunkId, address: Address, urgency: Urgency) -> bytes:
+        async def arrived(data: bytes) -> bytes:
+            def take_in() -> tuple[bytes, Place]:
+                check_address(address, data)
+                return self._sealer.open(chunk, data), self._store.write(address, data)
+
+            plain, place = take_in() if len(data) <= SMALL else await trio.to_thread.run_sync(take_in)
+            self._store.record(address, place, self._wall())
+            return plain
+
+        return await self._fetcher.get(address, urgency, arrived)
+
+    async def _prefetch(self, entry: bytes, size: int) -> None:
+        try:
+            await self.plain(entry, Urgency.AHEAD)
+        except SyncfsError:
+            return  # whoever really reads it will be told
+        finally:
+            self._prefetching -= size
+
+
+def _split(entry: bytes) -> tuple[ChunkId, Address]:
+    return ChunkId(entry[:HASH_BYTES]), Address(entry[HASH_BYTES:])

@@ -1,0 +1,120 @@
+"""The content of one version: from its manifest to bytes, chunk by chunk, fetching only what is read."""
+
+from typing import Protocol
+
+from syncfs.model.chunking import chunk_count, chunk_span, chunks_between
+from syncfs.model.manifest import is_hole, leaf_place
+from syncfs.model.records import ENTRY_BYTES, INLINE
+
+BytesLike = bytes | bytearray | memoryview
+
+
+class PlainChunks(Protocol):
+    """Where the plaintext of chunks comes from."""
+
+    def ready(self, entry: bytes) -> bytes | None:
+        """The plaintext of a chunk where it can be had without waiting."""
+        ...
+
+    async def plain(self, entry: bytes) -> bytes:
+        """The plaintext of a chunk, from memory, disk or a peer. Raises UnavailableError, DamageError."""
+        ...
+
+
+class Content:
+    """One version's bytes; never changes."""
+
+    def __init__(self, size: int, depth: int, body: bytes, chunks: PlainChunks) -> None:
+        self.size = size
+        self._depth = depth
+        self._body = body
+        self._chunks = chunks
+        self._leaves: dict[bytes, bytes] = {}
+
+    @property
+    def inline(self) -> bytes | None:
+        """The whole content, where it lives in the version record."""
+        return self._body if self._depth == INLINE else None
+
+    def entry_ready(self, index: int) -> bytes | None:
+        """The manifest entry of a chunk, where no leaf has to be fetched for it."""
+        at, below = leaf_place(index, self._depth)
+        body, depth = self._body, self._depth
+        while True:
+            entry = body[at * ENTRY_BYTES : (at + 1) * ENTRY_BYTES]
+            if depth == 0 or is_hole(entry):
+                return entry
+            leaf = self._leaves.get(entry)
+            if leaf is None:
+                return None
+            body, depth = leaf, depth - 1
+            at, below = leaf_place(below, depth)
+
+    async def entry(self, index: int) -> bytes:
+        """The manifest entry of a chunk. Raises UnavailableError, DamageError."""
+        while (found := self.entry_ready(index)) is None:
+            await self._load_leaf(index)
+        return found
+
+    async def entries(self) -> bytearray:
+        """All entries of the manifest, 64 bytes a chunk."""
+        if self._depth == INLINE:
+            return bytearray()
+        found = bytearray()
+        for index in range(chunk_count(self.size)):
+            found += await self.entry(index)
+        return found
+
+    def read_ready(self, start: int, stop: int) -> BytesLike | None:
+        """The bytes start ≤ offset < stop (cut at the end of the file), where they can be had without waiting."""
+        stop = min(stop, self.size)
+        if start >= stop:
+            return b""
+        if self._depth == INLINE:
+            return self._body[start:stop]
+        pieces: list[BytesLike] = []
+        for index in chunks_between(start, stop):
+            entry = self.entry_ready(index)
+            if entry is None:
+                return None
+            plain = b"" if is_hole(entry) else self._chunks.ready(entry)
+            if plain is None:
+                return None
+            pieces.append(_cut(plain, index, start, stop))
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def read(self, start: int, stop: int) -> BytesLike:
+        """The bytes start ≤ offset < stop (cut at the end of the file). Raises UnavailableError, DamageError."""
+        ready = self.read_ready(start, stop)
+        if ready is not None:
+            return ready
+        stop = min(stop, self.size)
+        pieces: list[BytesLike] = []
+        for index in chunks_between(start, stop):
+            entry = await self.entry(index)
+            plain = b"" if is_hole(entry) else await self._chunks.plain(entry)
+            pieces.append(_cut(plain, index, start, stop))
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def _load_leaf(self, index: int) -> None:
+        at, below = leaf_place(index, self._depth)
+        body, depth = self._body, self._depth
+        while depth > 0:
+            entry = body[at * ENTRY_BYTES : (at + 1) * ENTRY_BYTES]
+            leaf = self._leaves.get(entry)
+            if leaf is None:
+                self._leaves[entry] = await self._chunks.plain(entry)
+                return
+            body, depth = leaf, depth - 1
+            at, below = leaf_place(below, depth)
+
+
+def _cut(plain: bytes, index: int, start: int, stop: int) -> BytesLike:
+    """The part of a chunk's plaintext that was asked for; what the plaintext lacks at its end is zeros."""
+    begin, end = chunk_span(index)
+    low, high = max(start, begin) - begin, min(stop, end) - begin
+    if low == 0 and high == len(plain):
+        return plain
+    if high <= len(plain):
+        return memoryview(plain)[low:high]
+    return bytes(plain[low:high]).ljust(high - low, b"\0")

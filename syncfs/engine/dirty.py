@@ -1,0 +1,163 @@
+"""The unsettled state of a file that is being written.
+
+Bytes are found in layers: what was written lately (extents), over chunks that are being sealed (cutting), over a
+manifest of chunks sealed already or taken from the version the writing started from (entries), over zeros.
+"""
+
+from collections.abc import Awaitable, Callable
+
+from syncfs.engine.content import BytesLike
+from syncfs.engine.extents import ExtentMap
+from syncfs.model.chunking import chunk_at, chunk_count, chunk_span, chunk_start, chunks_between
+from syncfs.model.manifest import is_hole
+from syncfs.model.records import ENTRY_BYTES, HOLE
+
+Load = Callable[[bytes], Awaitable[bytes]]
+"""Gives the plaintext of a manifest entry."""
+
+
+class Dirty:
+    """What differs from the version that a file had; used on the loop's thread only."""
+
+    def __init__(self, size: int, entries: bytearray, now: int) -> None:
+        self.size = size
+        self.mtime = now
+        self.ctime = now
+        self.adds: list[bytes] = []
+        self._entries = entries
+        self._extents = ExtentMap()
+        self._cutting: dict[int, bytes] = {}
+        self._cut_once: set[int] = set()
+
+    @property
+    def held(self) -> int:
+        """Bytes in memory."""
+        return self._extents.total + sum(map(len, self._cutting.values()))
+
+    @property
+    def cutting(self) -> bool:
+        """Whether chunks are being sealed."""
+        return bool(self._cutting)
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything is in sealed chunks."""
+        return not self._extents and not self._cutting
+
+    def write(self, offset: int, data: bytes, now: int) -> list[int]:
+        """Put bytes; returns the chunks that this write completed, which may be cut now."""
+        stop = offset + len(data)
+        self._extents.write(offset, data)
+        self.size = max(self.size, stop)
+        self.mtime = self.ctime = now
+        complete = []
+        for index in chunks_between(offset, stop):
+            if index not in self._cut_once and self._extents.covers(*chunk_span(index)):
+                self._cut_once.add(index)
+                complete.append(index)
+        return complete
+
+    async def truncate(self, size: int, load: Load, now: int) -> None:
+        """Set the size; what is cut off reads as zeros if the file grows again. Raises UnavailableError, DamageError."""
+        if size < self.size and size:
+            last = chunk_at(size - 1)
+            start, stop = chunk_span(last)
+            if size < stop:
+                plain = bytearray(await self.chunk(last, load))[: size - start]
+                self._cutting.pop(last, None)
+                self._set_entry(last, HOLE)
+                self._extents.drop(start, stop)
+                self._extents.write(start, bytes(plain))
+        if size < self.size:
+            self._extents.drop(size, self.size)
+            count = chunk_count(size)
+            del self._entries[count * ENTRY_BYTES :]
+            for index in [index for index in self._cutting if index >= count]:
+                del self._cutting[index]
+        self.size = size
+        self.mtime = self.ctime = now
+
+    def touched_chunks(self) -> list[int]:
+        """The chunks that hold bytes not cut yet."""
+        found: set[int] = set()
+        for start, piece in self._extents.pieces_lengths():
+            found.update(chunks_between(start, start + piece))
+        return sorted(found)
+
+    async def chunk(self, index: int, load: Load) -> bytes:
+        """The content of one chunk now, as long as the file reaches. Raises UnavailableError, DamageError."""
+        start, stop = chunk_span(index)
+        stop = min(stop, self.size)
+        if self._extents.covers(start, stop):
+            return self._extents.whole(start, stop)
+        base = await self._base(index, load)
+        stop = min(chunk_span(index)[1], self.size)
+        plain = bytearray(base[: stop - start])
+        plain.extend(bytes(stop - start - len(plain)))
+        self._extents.overlay(plain, start)
+        return bytes(plain)
+
+    async def read(self, start: int, stop: int, load: Load) -> BytesLike:
+        """The bytes start ≤ offset < stop, cut at the end of the file. Raises UnavailableError, DamageError."""
+        stop = min(stop, self.size)
+        if start >= stop:
+            return b""
+        if self._extents.covers(start, stop):
+            return self._extents.whole(start, stop)
+        bases = [(index, await self._base(index, load)) for index in chunks_between(start, stop)]
+        stop = min(stop, self.size)
+        found = bytearray(max(stop - start, 0))
+        for index, base in bases:
+            begin = chunk_start(index)
+            low, high = max(start, begin), min(stop, begin + len(base))
+            if low < high:
+                found[low - start : high - start] = base[low - begin : high - begin]
+        self._extents.overlay(found, start)
+        return found
+
+    def begin_cut(self, index: int, plain: bytes) -> None:
+        """From now on the chunk is `plain` until `end_cut`; later writes go over it."""
+        start, stop = chunk_span(index)
+        self._extents.drop(start, stop)
+        self._cutting[index] = plain
+
+    def end_cut(self, index: int, plain: bytes, entry: bytes) -> None:
+        """The chunk that began as `plain` is sealed; nothing happens if it was truncated away or cut again meanwhile."""
+        if self._cutting.get(index) is plain:
+            del self._cutting[index]
+            self._set_entry(index, entry)
+            if not is_hole(entry):
+                self.adds.append(entry[-32:])
+
+    def undo_cut(self, index: int, plain: bytes) -> None:
+        """Sealing failed: keep the bytes as written, under what was written since."""
+        if self._cutting.get(index) is plain:
+            del self._cutting[index]
+            merged = bytearray(plain)
+            start = chunk_start(index)
+            self._extents.overlay(merged, start)
+            self._extents.write(start, bytes(merged))
+
+    def complete_plain(self, index: int) -> bytes | None:
+        """The content of a chunk that lies whole in the extents."""
+        start, stop = chunk_span(index)
+        stop = min(stop, self.size)
+        return self._extents.whole(start, stop) if self._extents.covers(start, stop) else None
+
+    def manifest(self, size: int) -> bytes:
+        """The entries of a file of `size` bytes; chunks never written are holes."""
+        length = chunk_count(size) * ENTRY_BYTES
+        return bytes(self._entries[:length]).ljust(length, b"\0")
+
+    async def _base(self, index: int, load: Load) -> bytes:
+        plain = self._cutting.get(index)
+        if plain is None:
+            entry = bytes(self._entries[index * ENTRY_BYTES : (index + 1) * ENTRY_BYTES])
+            plain = await load(entry) if entry and not is_hole(entry) else b""
+        return plain
+
+    def _set_entry(self, index: int, entry: bytes) -> None:
+        end = (index + 1) * ENTRY_BYTES
+        if len(self._entries) < end:
+            self._entries.extend(bytes(end - len(self._entries)))
+        self._entries[index * ENTRY_BYTES : end] = entry

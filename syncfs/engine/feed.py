@@ -1,0 +1,198 @@
+"""This device's own feed: local changes become records, segments and a signed head.
+
+A change is applied to the index at once and queued; within a few milliseconds the queue is sealed into a segment in the
+same transaction as the records themselves, so that no crash can leave a change in the index that no feed tells. Only
+what is on stable storage is announced: after a loss of power no peer knows more of our feed than we do, and a sequence
+number never stands for two things. Callers have made the chunks of a version durable before they record it.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+
+import trio
+
+from syncfs.crypto.identity import DeviceIdentity
+from syncfs.crypto.keys import ReadKeys
+from syncfs.crypto.sealing import SEGMENT_NONCE_BYTES
+from syncfs.engine.ageing import batches, merge_plan, without_superseded
+from syncfs.index.index import Index
+from syncfs.model.ids import Address, NodeId
+from syncfs.model.records import NodeRecord, Record, Times
+from syncfs.wire.head import SegmentRef, sign_head
+from syncfs.wire.segment import decode_segment, encode_segment
+
+GATHER_SECONDS = 0.005
+"""How long changes are gathered before a segment is made of them."""
+MAX_SEGMENT_RECORDS = 1000
+MAX_SEGMENT_BYTES = 200 * 1024
+"""Before compression, so that a new segment fits into an announcement."""
+
+Announce = Callable[[bytes, Sequence[tuple[Address, bytes]]], None]
+"""Called with our encoded head and the new segments when they are durable."""
+
+
+class Feed:
+    """The one writer of this device's feed."""
+
+    def __init__(
+        self,
+        index: Index,
+        read: ReadKeys,
+        identity: DeviceIdentity,
+        *,
+        random: Callable[[int], bytes],
+        wall: Callable[[], int],
+        announce: Announce,
+        changed: Callable[[], None],
+    ) -> None:
+        self._index = index
+        self._read = read
+        self._identity = identity
+        self.device = identity.id
+        self._random = random
+        self._wall = wall
+        self._announce = announce
+        self._changed = changed
+        self._lamport = index.feeds.number("lamport")
+        self._sequence = index.feeds.applied().get(self.device, 0)
+        self._pending: list[Record] = []
+        self._adds: list[bytes] = []
+        self._touched: dict[NodeId, int] = {}
+        self._sealed: list[tuple[Address, bytes]] = []
+        self._unsynced = False
+        self._lock = trio.Lock()
+        self._wake = trio.Event()
+
+    @property
+    def sequence(self) -> int:
+        """The number of our last sealed record."""
+        return self._sequence
+
+    def now(self) -> int:
+        """The wall clock in ns since 1970."""
+        return self._wall()
+
+    def tick(self) -> int:
+        """The lamport for one new record."""
+        self._lamport += 1
+        return self._lamport
+
+    def witness(self, lamport: int) -> None:
+        """Order everything of ours that comes after a record of somebody else."""
+        self._lamport = max(self._lamport, lamport)
+
+    def touched(self, node: NodeId) -> int | None:
+        """The time at which a directory's content last changed, while that is not recorded yet."""
+        return self._touched.get(node)
+
+    def touch(self, node: NodeId) -> None:
+        """Note that a directory's content changed now; one record for each directory goes into the next segment."""
+        self._touched[node] = self._wall()
+        self._wake.set()
+
+    def touched_done(self, node: NodeId, times: Times | None) -> None:
+        """A directory's times are about to be set explicitly: forget that its content changed before."""
+        if times is not None:
+            self._touched.pop(node, None)
+
+    def record(self, records: Iterable[Record], adds: Iterable[bytes] = ()) -> None:
+        """Apply records of ours and queue them, all or none. Raises SetupError, DamageError."""
+        batch = list(records)
+        self._index.apply(batch, self.device)
+        self._pending += batch
+        self._adds += adds
+        self._unsynced = True
+        self._wake.set()
+        if len(self._pending) >= MAX_SEGMENT_RECORDS:
+            self.seal()
+        self._changed()
+
+    def seal(self) -> None:
+        """Make segments of what is queued, and sign a head that lists them; all in the open transaction."""
+        self._record_touched()
+        if not self._pending:
+            return
+        pending, self._pending = self._pending, []
+        adds, self._adds = self._adds, []
+        for batch in batches(pending, MAX_SEGMENT_RECORDS, MAX_SEGMENT_BYTES):
+            last = self._sequence + len(batch)
+            self._sealed.append(self._store_segment(batch, self._sequence + 1, last, adds))
+            self._sequence, adds = last, []
+        self._age()
+        feeds = self._index.feeds
+        feeds.set_number("lamport", self._lamport)
+        refs = [SegmentRef(first, last, address, size) for address, first, last, size in feeds.segments_of(self.device)]
+        head = sign_head(self._identity, self._sequence, refs, self._wall() // 10**9)
+        feeds.set_head(self.device, head.encoded, self._sequence, self._sequence)
+
+    def commit(self) -> None:
+        """Seal and commit: what was recorded survives a crash of the process. Raises SetupError, DamageError."""
+        self.seal()
+        if self._index.database.dirty:
+            self._unsynced = True
+            self._index.database.commit()
+
+    async def durable(self) -> None:
+        """Return when all that was recorded before the call is on stable storage; then announce it."""
+        async with self._lock:
+            if not (self._unsynced or self._pending or self._touched or self._index.database.dirty):
+                return
+            self._wake = trio.Event()
+            self.commit()
+            self._unsynced = False
+            sealed, self._sealed = self._sealed, []
+            try:
+                await trio.to_thread.run_sync(os.fdatasync, self._index.database.sync_file())
+            except BaseException:
+                self._unsynced = True
+                self._sealed = sealed + self._sealed
+                raise
+            if sealed:
+                head = self._index.feeds.head(self.device)
+                assert head is not None
+                self._announce(head[0], sealed)
+
+    async def run(self) -> None:
+        """Seal, commit and announce, shortly after each change."""
+        while True:
+            await self._wake.wait()
+            await trio.sleep(GATHER_SECONDS)
+            await self.durable()
+
+    def _record_touched(self) -> None:
+        if not self._touched:
+            return
+        touched, self._touched = self._touched, {}
+        batch: list[Record] = []
+        for node, time in touched.items():
+            ino = self._index.nodes.ino_of(node)
+            found = None if ino is None else self._index.nodes.get(ino)
+            if found is not None:
+                batch.append(NodeRecord(self.tick(), time, node, times=Times(found.atime, time)))
+        self._index.apply(batch, self.device)
+        self._pending += batch
+
+    def _store_segment(self, records: list[Record], first: int, last: int, adds: list[bytes]) -> tuple[Address, bytes]:
+        nonce = self._random(SEGMENT_NONCE_BYTES)
+        sealed = encode_segment(self._read, self.device, first, records, adds, [], nonce, last=last)
+        self._index.feeds.add_segment(sealed.address, self.device, first, last, sealed.data)
+        return sealed.address, sealed.data
+
+    def _age(self) -> None:
+        """Merge our small segments into larger ones, so that the head stays short."""
+        feeds = self._index.feeds
+        segments = feeds.segments_of(self.device)
+        while plan := merge_plan([(last - first + 1, size) for _, first, last, size in segments]):
+            records: list[Record] = []
+            adds: list[bytes] = []
+            for address, *_ in segments[plan]:
+                data = feeds.segment(address)
+                assert data is not None
+                public, body = decode_segment(self._read, data)
+                records += body
+                adds += public.adds
+            kept = {address for address, *_ in segments[: plan.start]}
+            first, last = segments[plan][0][1], segments[plan][-1][2]
+            feeds.drop_segments(self.device, kept)
+            self._store_segment(without_superseded(records), first, last, adds)
+            segments = feeds.segments_of(self.device)

@@ -1,0 +1,121 @@
+"""The tables of a share's index, column by column, and their migrations.
+
+The index is a cache of the signed feeds plus what is local to this computer (presence, pins). Inode numbers are given
+out once and never again, whatever happens to the node, because NFS and the kernel remember them.
+"""
+
+import sqlite3
+
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+from syncfs.model.errors import DamageError, NewerFormatError
+
+SCHEMA_VERSION = 1
+"""Raised with every migration; an index of a greater version is left untouched."""
+
+ROOT_INO = 1
+
+_TABLES = """
+-- key and value of what exists once: lamport, sequence, import marks, local options
+CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
+
+-- every device whose certificate we saw; certificate is the encoded, verified certificate
+CREATE TABLE devices (
+    device BLOB PRIMARY KEY, public BLOB NOT NULL, name TEXT NOT NULL, role TEXT NOT NULL, certificate BLOB NOT NULL
+) WITHOUT ROWID;
+
+-- one feed per writing device: the newest signed head seen, and up to which sequence its records are applied
+CREATE TABLE feeds (device BLOB PRIMARY KEY, head BLOB NOT NULL, sequence INTEGER NOT NULL, applied INTEGER NOT NULL)
+WITHOUT ROWID;
+
+-- segments held here, so that they can be passed on; first and last are record numbers in the device's feed
+CREATE TABLE segments (
+    address BLOB PRIMARY KEY, device BLOB NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, data BLOB NOT NULL
+);
+CREATE INDEX segments_of_device ON segments (device, last);
+
+-- nodes, the winning value of each field group; kind 0: only referred to so far, its birth has not arrived.
+-- stamps: 24 bytes if all groups have the birth's stamp, else birth, mode, owner, times, xattrs (5 × 24 bytes).
+-- size, content_mtime, head, heads: of the shown version; head NULL: never written. mtime is that of the times group; the
+-- later of the two stamps decides which one shows. nlink: names shown; in a folder that is shown 2 + its folders.
+-- view_of: the node of which this one shows a conflicting head; in a folder, the folder as one with which it is shown.
+CREATE TABLE nodes (
+    ino INTEGER PRIMARY KEY AUTOINCREMENT, node BLOB UNIQUE NOT NULL, kind INTEGER NOT NULL DEFAULT 0,
+    rdev INTEGER NOT NULL DEFAULT 0, target BLOB NOT NULL DEFAULT x'', mode INTEGER NOT NULL DEFAULT 0,
+    uid INTEGER NOT NULL DEFAULT 0, gid INTEGER NOT NULL DEFAULT 0, user TEXT NOT NULL DEFAULT '',
+    grp TEXT NOT NULL DEFAULT '', atime INTEGER NOT NULL DEFAULT 0, mtime INTEGER NOT NULL DEFAULT 0,
+    ctime INTEGER NOT NULL DEFAULT 0, xattrs BLOB, nlink INTEGER NOT NULL DEFAULT 0, size INTEGER NOT NULL DEFAULT 0,
+    content_mtime INTEGER NOT NULL DEFAULT 0,
+    head BLOB, heads INTEGER NOT NULL DEFAULT 0, stamps BLOB NOT NULL, view_of INTEGER
+);
+CREATE INDEX nodes_views ON nodes (view_of) WHERE view_of IS NOT NULL;
+
+-- links, the winning record of each. parent, name: as recorded; shown_parent: where it takes effect (differs for undone
+-- moves and in folders that are shown as one with another). seen: stamps, joined, of the heads a delete had seen.
+CREATE TABLE links (
+    id INTEGER PRIMARY KEY, link BLOB UNIQUE NOT NULL, ino INTEGER NOT NULL, parent INTEGER NOT NULL, name BLOB NOT NULL,
+    deleted INTEGER NOT NULL, seen BLOB NOT NULL, from_parent INTEGER NOT NULL, from_name BLOB NOT NULL,
+    stamp BLOB NOT NULL, time INTEGER NOT NULL, shown_parent INTEGER NOT NULL, shown_name BLOB NOT NULL
+);
+CREATE INDEX links_of_place ON links (shown_parent, shown_name);
+CREATE INDEX links_of_node ON links (ino);
+CREATE INDEX links_displaced ON links (parent) WHERE parent != shown_parent OR name != shown_name;
+
+-- the visible tree, derived from links, nodes and versions. cookie: lasting position in a listing.
+-- origin: NULL where the name is the link's own, else the name that had a conflict; head: NULL for the node's main head.
+CREATE TABLE entries (
+    cookie INTEGER PRIMARY KEY AUTOINCREMENT, parent INTEGER NOT NULL, name BLOB NOT NULL, ino INTEGER NOT NULL,
+    link INTEGER NOT NULL, origin BLOB, head BLOB, UNIQUE (parent, name)
+);
+CREATE INDEX entries_in_order ON entries (parent, cookie);
+CREATE INDEX entries_of_node ON entries (ino);
+CREATE INDEX entries_odd ON entries (parent) WHERE origin IS NOT NULL;
+
+-- versions of files; stamp is the id; parents: stamps, joined; head: 1 if no other version replaced it
+CREATE TABLE versions (
+    stamp BLOB PRIMARY KEY, ino INTEGER NOT NULL, time INTEGER NOT NULL, parents BLOB NOT NULL, size INTEGER NOT NULL,
+    mtime INTEGER NOT NULL, depth INTEGER NOT NULL, body BLOB NOT NULL, head INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX versions_of_node ON versions (ino, stamp);
+
+-- versions named as parents by others before they arrived themselves
+CREATE TABLE replaced (stamp BLOB PRIMARY KEY) WITHOUT ROWID;
+
+-- share-wide settings; the greatest stamp of a key wins
+CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL, stamp BLOB NOT NULL) WITHOUT ROWID;
+
+-- chunks held here: pack 0 is a file of its own, otherwise the pack and where in it; used: when it was last of use
+CREATE TABLE chunks (
+    address BLOB PRIMARY KEY, pack INTEGER NOT NULL, offset INTEGER NOT NULL, size INTEGER NOT NULL,
+    used INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX chunks_of_pack ON chunks (pack, offset) WHERE pack > 0;
+"""
+
+
+def _create_tables(database: Database) -> None:
+    for statement in _TABLES.split(";\n"):
+        if statement.strip():
+            database.conn.execute(statement)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring an index to today's schema. Raises NewerFormatError, DamageError."""
+    try:
+        found = connection.execute("PRAGMA user_version").fetchone()[0]
+        if found > SCHEMA_VERSION:
+            raise NewerFormatError(
+                f"this share's index has format {found}, but this syncfs knows only up to {SCHEMA_VERSION}: "
+                "please update syncfs on this computer"
+            )
+        if found == SCHEMA_VERSION:
+            return
+        migrations = Migrations("index")
+        migrations(name="1-tables")(_create_tables)
+        migrations.apply(Database(connection))
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    except sqlite3.DatabaseError as error:
+        raise DamageError(
+            f"the index of this share is damaged ({error}): run `syncfs check NAME --rebuild` to remake it from the feeds"
+        ) from error
