@@ -87,6 +87,7 @@ class Parcel:
 
 @dataclass(slots=True)
 class _Outgoing:
+    kind: Kind
     buffers: list[Buffer]
     prelude: int
     left: int
@@ -113,10 +114,14 @@ class _OutLane:
 
 
 class Outbox:
-    """The messages that wait to be sent, and the frames they become. `queued` counts their bytes, framed ones not."""
+    """The messages that wait to be sent, and the frames they become.
+
+    `queued_asks` and `queued_replies` count the bytes of requests and posts, and of replies, that are not framed yet.
+    """
 
     def __init__(self) -> None:
-        self.queued = 0
+        self.queued_asks = 0
+        self.queued_replies = 0
         self._lanes = tuple(_OutLane() for _ in LANES)
 
     def put(self, lane: Lane, kind: Kind, id: int, head: bytes, attachments: Sequence[Buffer] = ()) -> None:
@@ -128,10 +133,10 @@ class Outbox:
             raise ValueError(f"a message of {total} bytes is too long for its kind")
         costs = lane is not Lane.CONTROL and kind is not Kind.REPLY
         buffers = [prelude + head, *(attachment for attachment in attachments if len(attachment))]
-        outgoing = _Outgoing(buffers, len(prelude), total, total + COST if costs else 0)
+        outgoing = _Outgoing(kind, buffers, len(prelude), total, total + COST if costs else 0)
         out = self._lanes[lane]
         (out.replies if kind is Kind.REPLY else out.asks).append(outgoing)
-        self.queued += total
+        self._count(kind, total)
 
     def add_credit(self, lane: Lane, amount: int) -> None:
         """The receiver has finished with so many bytes. Raises ForeignError if it never had so many."""
@@ -142,7 +147,7 @@ class Outbox:
 
     def clear(self) -> None:
         """Forget all that is not sent yet, the rest of half-sent messages included: the link ends."""
-        self.queued = 0
+        self.queued_asks = self.queued_replies = 0
         self._lanes = tuple(_OutLane() for _ in LANES)
 
     def next_frame(self, limit: int = MAX_PLAIN) -> list[Buffer]:
@@ -161,12 +166,18 @@ class Outbox:
                 frame.extend(_take(message.buffers, size))
                 message.started = True
                 message.left -= size
-                self.queued -= size
+                self._count(message.kind, -size)
                 room -= _PIECE.size + size
                 if not last:
                     return frame
                 out.current = None
         return frame
+
+    def _count(self, kind: Kind, size: int) -> None:
+        if kind is Kind.REPLY:
+            self.queued_replies += size
+        else:
+            self.queued_asks += size
 
 
 def _take(buffers: list[Buffer], size: int) -> Iterator[Buffer]:

@@ -137,9 +137,14 @@ class Session:
         return self.state is State.CLOSED
 
     @property
-    def queued(self) -> int:
-        """Bytes of messages that are not framed yet."""
-        return self._outbox.queued
+    def queued_asks(self) -> int:
+        """Bytes of our requests and posts that are not framed yet; the peer's credit may hold them back."""
+        return self._outbox.queued_asks
+
+    @property
+    def queued_replies(self) -> int:
+        """Bytes of our replies that are not framed yet; only the stream holds them back."""
+        return self._outbox.queued_replies
 
     # --- what we say -----------------------------------------------------------------------------------------------
 
@@ -199,7 +204,7 @@ class Session:
 
     # --- what we hear ----------------------------------------------------------------------------------------------
 
-    def receive(self, data: bytes) -> list[Event]:
+    def receive(self, data: Buffer) -> list[Event]:
         """What these bytes of the peer mean."""
         events: list[Event] = []
         rest = memoryview(data)
