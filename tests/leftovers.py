@@ -16,6 +16,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,14 +69,15 @@ def look(run: str, directory: Path | None, elsewhere: bool = False) -> Leftovers
 
 
 def wait_for_end(processes: Iterable[tuple[int, str]], seconds: float) -> None:
-    """Wait until the processes have ended, at most so long."""
+    """Wait until all the processes have ended, at most so long."""
+    deadline = time.monotonic() + seconds
     for pid, _ in processes:
         try:
             descriptor = os.pidfd_open(pid)
         except ProcessLookupError:
             continue
         try:
-            select.select([descriptor], [], [], seconds)
+            select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
         finally:
             os.close(descriptor)
 

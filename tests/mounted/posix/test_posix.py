@@ -1,0 +1,46 @@
+"""Every case of the table, in a plain directory and on the mount; both have to see the same."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.mounted.posix.case import ENDED_EARLY, Case, differences, record
+from tests.mounted.posix.table import ALL_CASES
+
+
+def _parameter(case: Case) -> object:
+    marks = [mark for wanted, mark in ((case.root, pytest.mark.root), (case.soak, pytest.mark.soak)) if wanted]
+    return pytest.param(case, id=case.name, marks=marks)
+
+
+every_case = pytest.mark.parametrize("case", [_parameter(case) for case in ALL_CASES])
+
+
+@every_case
+def test_plain_directory(case: Case, plain_directory: Path, another_directory: Path) -> None:
+    """A case ends, labels each observation once, and sees the same in two places: so it observes nothing by chance."""
+    first, second = record(case, plain_directory), record(case, another_directory)
+    labels = [label for label, _ in first]
+    assert first
+    assert labels[-1] != ENDED_EARLY, first[-1]
+    assert len(labels) == len(set(labels)), sorted(label for label in labels if labels.count(label) > 1)
+    assert not differences(first, second)
+
+
+@pytest.mark.fuse
+@every_case
+def test_mount(case: Case, plain_directory: Path, mounted_directory: Path) -> None:
+    """The mount shows what the plain directory shows."""
+    different = differences(record(case, plain_directory), record(case, mounted_directory))
+    assert not different, f"{len(different)} differences\n" + "\n".join(different[:40])
+
+
+def test_names_of_cases_are_different() -> None:
+    assert len({case.name for case in ALL_CASES}) == len(ALL_CASES)
+
+
+def test_differences_are_told() -> None:
+    assert differences([("a", 1), ("b", 2)], [("a", 1), ("b", 3), ("c", 4)]) == [
+        "b: plain 2, here 3",
+        "c: plain '(nothing)', here 4",
+    ]
