@@ -94,7 +94,7 @@ def name_view(group: Sequence[Candidate], taken: Callable[[bytes], bool]) -> lis
 
     `taken` tells whether any live link in the directory bears a name.
     """
-    directories = sorted((one for one in group if stat.S_ISDIR(one.kind)), key=lambda one: one.node)
+    directories = sorted((one for one in group if stat.S_ISDIR(one.kind)), key=lambda one: (one.node, one.link))
     others = _one_per_node(one for one in group if not stat.S_ISDIR(one.kind))
     entries = [_entry(directories)] if directories else []
     aside: list[_Aside] = []

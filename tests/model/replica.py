@@ -1,7 +1,7 @@
 """A device that works on the visible tree as programs do and writes the records that an honest engine writes.
 
 It has no chunks, no index and no kernel: file system calls in, records out. What it may not do raises RefusedCallError,
-as the kernel would refuse it. It also notes which versions its user gave up knowingly; all others must stay visible.
+as the kernel would refuse it. It also notes which contents its user gave up knowingly; all others must stay visible.
 """
 
 import stat
@@ -32,7 +32,7 @@ class Replica:
         self.lamport = 0
         self.clock = clock
         self.feed: list[Record] = []
-        self.given_up: set[Stamp] = set()
+        self.given_up: set[bytes] = set()
         self._ids = count(1)
 
     def receive(self, entries: Iterable[Entry]) -> None:
@@ -69,6 +69,8 @@ class Replica:
         if shown.entry is not None and shown.entry.head is not None:
             self._make_own(shown.entry, self._parent(path)[0], shown.entry.name)
             shown = self._file(path)
+        if shown.head is not None and self._content(shown) != content:
+            self.given_up.add(self._content(shown))
         self._write_version(shown.node, self._replaced_by(shown.node, shown.head), content)
 
     def chmod(self, path: str, mode: int) -> None:
@@ -92,6 +94,7 @@ class Replica:
         entry = self._entry(path)
         directory, _ = self._parent(path)
         if entry.head is not None:
+            self.given_up.add(self._content(self._look(path)))
             self._resolve(entry.node, keep=self._main(entry.node), drop=entry.head)
             return
         links = [link for link, _ in self._all(entry)]
@@ -106,7 +109,7 @@ class Replica:
             for copy in copies:
                 if copy.head is not None:
                     self._found(copy, directory, copy.name)
-            self.given_up.update(self.state.heads(entry.node))
+            self.given_up.add(self._content(self._look(path)))
         seen = () if others else self.state.heads(entry.node)
         for link in links:
             self._replace_link(link, deleted=True, seen=seen)
@@ -137,6 +140,7 @@ class Replica:
             if (target.kind == stat.S_IFDIR) != (source.kind == stat.S_IFDIR):
                 raise RefusedCallError("a directory and something else")
             if entry.head is not None and target.node == source.node:
+                self.given_up.add(self._content(target))
                 self._resolve(entry.node, keep=entry.head, drop=self._main(entry.node))
                 return
             self._remove(new)
@@ -183,7 +187,6 @@ class Replica:
         self._emit(LinkRecord(self._tick(), self._time(), link, old.node, seat.parent, seat.name, deleted, seen, *kept))
 
     def _write_version(self, node: NodeId, parents: tuple[Stamp, ...], content: bytes) -> None:
-        self.given_up.update(parents)
         time = self._time()
         self._emit(VersionRecord(self._tick(), time, node, parents, len(content), time, INLINE, content))
 
@@ -253,6 +256,9 @@ class Replica:
 
     def _all(self, entry: Shown) -> list[tuple[LinkId, NodeId]]:
         return [(entry.link, entry.node), *entry.merged]
+
+    def _content(self, shown: ShownNode) -> bytes:
+        return self.state.by_stamp[shown.head].body if shown.head is not None else b""
 
     def _main(self, node: NodeId) -> Stamp:
         return self.state.view(node).heads[0]
