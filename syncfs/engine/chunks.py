@@ -5,6 +5,7 @@ the peers. Whoever asks for a chunk that is already on its way waits for the sam
 decrypted and stored in one trip to a thread.
 """
 
+import errno
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
@@ -12,7 +13,7 @@ import trio
 
 from syncfs.crypto.sealing import Sealed, Sealer, check_address
 from syncfs.engine.fetch import Fetcher, Urgency
-from syncfs.model.errors import BadChunkError, SyncfsError, UnavailableError
+from syncfs.model.errors import BadChunkError, PosixError, SyncfsError, UnavailableError
 from syncfs.model.ids import HASH_BYTES, Address, ChunkId
 from syncfs.model.places import Place
 from syncfs.store.disk import DiskStore
@@ -54,8 +55,16 @@ class ChunkCache:
     """All chunks of a share as this computer can get at them."""
 
     def __init__(
-        self, store: DiskStore, sealer: Sealer, fetcher: Fetcher, nursery: trio.Nursery, wall: Callable[[], int]
+        self,
+        store: DiskStore,
+        sealer: Sealer | None,
+        fetcher: Fetcher,
+        nursery: trio.Nursery,
+        wall: Callable[[], int],
+        elsewhere: Callable[[Address], None],
     ) -> None:
+        """`elsewhere` hears of each chunk that a peer is known to have; a store has no `sealer`."""
+        self._elsewhere = elsewhere
         self._store = store
         self._sealer = sealer
         self._fetcher = fetcher
@@ -64,6 +73,15 @@ class ChunkCache:
         self._memory = PlainCache()
         self._arrivals: dict[Address, trio.Event] = {}
         self._prefetching = 0
+        self._written = 0
+        self._synced = 0
+        self._syncing = trio.Lock()
+
+    @property
+    def _keys(self) -> Sealer:
+        if self._sealer is None:
+            raise PosixError(errno.EACCES, "this device stores the share and cannot read it")
+        return self._sealer
 
     def ready(self, entry: bytes) -> bytes | None:
         """The plaintext of a chunk where it can be had without waiting."""
@@ -78,7 +96,7 @@ class ChunkCache:
         if data is None:
             return None
         try:
-            plain = self._sealer.open(chunk, data)
+            plain = self._keys.open(chunk, data)
         except BadChunkError:
             return None
         self._store.touch(address, self._wall())
@@ -156,6 +174,7 @@ class ChunkCache:
             now = self._wall()
             for (address, _), place in zip(found, places, strict=True):
                 self._store.record(address, place, now)
+                self._elsewhere(address)
 
     async def put(self, plains: Sequence[bytes]) -> list[bytes]:
         """Seal and store plaintexts; returns their manifest entries. Raises SetupError."""
@@ -163,7 +182,7 @@ class ChunkCache:
             return []
 
         def seal() -> list[Sealed]:
-            return [self._sealer.seal(plain) for plain in plains]
+            return [self._keys.seal(plain) for plain in plains]
 
         small = sum(len(plain) for plain in plains) <= SMALL
         sealed = seal() if small else await trio.to_thread.run_sync(seal)
@@ -176,11 +195,18 @@ class ChunkCache:
         now = self._wall()
         for one, place in zip(new, places, strict=True):
             self._store.record(one.address, place, now)
+        self._written += len(new)
         return [one.id + one.address for one in sealed]
 
     async def sync(self) -> None:
-        """Make every chunk stored so far durable. Raises SetupError."""
-        await trio.to_thread.run_sync(self._store.sync)
+        """Make every chunk stored so far durable; callers that come together share one flush. Raises SetupError."""
+        wanted = self._written
+        async with self._syncing:
+            if self._synced >= wanted:
+                return
+            covered = self._written
+            await trio.to_thread.run_sync(self._store.sync)
+            self._synced = covered
 
     def has_sealed(self, address: Address) -> bool:
         """Whether the sealed bytes of a chunk are here."""
@@ -191,10 +217,17 @@ class ChunkCache:
         place = self._store.locate(address)
         if place is None:
             return None
+
+        def load() -> bytes:
+            data = self._store.read(place)
+            check_address(address, data)
+            return data
+
         data = self._store.read_cached(place) if place.size <= SMALL + 16 else None
         try:
             if data is None:
-                data = await trio.to_thread.run_sync(self._store.read, place)
+                return await trio.to_thread.run_sync(load)
+            check_address(address, data)
             return data
         except UnavailableError:
             return None
@@ -208,7 +241,7 @@ class ChunkCache:
             return None
 
         def load() -> bytes:
-            return self._sealer.open(chunk, self._store.read(place))
+            return self._keys.open(chunk, self._store.read(place))
 
         try:
             plain = await trio.to_thread.run_sync(load)
@@ -226,10 +259,11 @@ class ChunkCache:
         async def arrived(data: bytes) -> bytes:
             def take_in() -> tuple[bytes, Place]:
                 check_address(address, data)
-                return self._sealer.open(chunk, data), self._store.write(address, data)
+                return self._keys.open(chunk, data), self._store.write(address, data)
 
             plain, place = take_in() if len(data) <= SMALL else await trio.to_thread.run_sync(take_in)
             self._store.record(address, place, self._wall())
+            self._elsewhere(address)
             return plain
 
         return await self._fetcher.get(address, urgency, arrived)

@@ -65,6 +65,10 @@ class Fetcher:
         """Requests that peers owe us an answer to."""
         return sum(self._owed.values())
 
+    def owed_by(self, link: Link) -> int:
+        """Requests that this peer owes us an answer to."""
+        return self._owed.get(link.peer.device, 0)
+
     def connected(self, link: Link) -> None:
         """A peer can be asked from now on."""
         self._links[link.peer.device] = link

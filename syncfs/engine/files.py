@@ -18,6 +18,7 @@ from syncfs.engine.chunks import ChunkCache
 from syncfs.engine.content import BytesLike, Content
 from syncfs.engine.dirty import Dirty
 from syncfs.engine.feed import Feed
+from syncfs.engine.siblings import SMALL_FILE, Siblings
 from syncfs.index.index import Index, Node
 from syncfs.model.chunking import INLINE_LIMIT, chunk_count
 from syncfs.model.errors import PosixError, SyncfsError
@@ -61,11 +62,18 @@ class Files:
     """The open files of one share."""
 
     def __init__(
-        self, index: Index, feed: Feed | None, chunks: ChunkCache, nursery: trio.Nursery, wall: Callable[[], int]
+        self,
+        index: Index,
+        feed: Feed | None,
+        chunks: ChunkCache,
+        siblings: Siblings,
+        nursery: trio.Nursery,
+        wall: Callable[[], int],
     ) -> None:
         self._index = index
         self._feed = feed
         self._chunks = chunks
+        self._siblings = siblings
         self._nursery = nursery
         self._wall = wall
         self._files: dict[int, OpenFile] = {}
@@ -118,8 +126,14 @@ class Files:
         file = handle.file
         if file.dirty is not None:
             return await file.dirty.read(offset, offset + size, self._chunks.plain)
-        handle.ahead.note(file.content, offset, offset + size)
-        return await file.content.read(offset, offset + size)
+        content = file.content
+        handle.ahead.note(content, offset, offset + size)
+        ready = content.read_ready(offset, offset + size)
+        if ready is not None:
+            return ready
+        if content.size <= SMALL_FILE:
+            await self._siblings.bring(file.ino)
+        return await content.read(offset, offset + size)
 
     async def write(self, number: int, offset: int, data: bytes) -> int:
         """Put bytes into an open file; returns how many. Raises UnavailableError, SetupError, PosixError."""

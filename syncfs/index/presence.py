@@ -16,6 +16,7 @@ class Presence:
     def __init__(self, database: IndexDatabase) -> None:
         self._database = database
         self._touched: dict[bytes, int] = {}
+        self._elsewhere: set[bytes] = set()
         self._totals = self._count()
 
     def forget_cached(self) -> None:
@@ -66,6 +67,19 @@ class Presence:
         touched, self._touched = self._touched, {}
         for address, now in touched.items():
             self._database.write("UPDATE chunks SET used = ? WHERE address = ?", (now, address))
+
+    def seen_elsewhere(self, address: Address) -> None:
+        """Note that a peer has the chunk as well."""
+        if address not in self._elsewhere:
+            self._database.write("UPDATE chunks SET elsewhere = 1 WHERE address = ? AND elsewhere = 0", (address,))
+            if len(self._elsewhere) >= _TOUCHES:
+                self._elsewhere.clear()
+            self._elsewhere.add(address)
+
+    def only_here(self) -> int:
+        """Sealed bytes of the chunks that no peer is known to have."""
+        row = self._database.read("SELECT coalesce(sum(size), 0) FROM chunks WHERE elsewhere = 0")
+        return int(row[0])
 
     def totals(self) -> Totals:
         """Sums over all chunks held; cheap."""

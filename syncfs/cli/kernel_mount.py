@@ -1,0 +1,32 @@
+"""The kernel mount as the engine asks for it: where engine and mount layer meet."""
+
+from pathlib import Path
+
+import trio
+
+from syncfs.engine.owners import OwnerMode
+from syncfs.engine.volume import Volume
+from syncfs.mount.options import MountOptions
+from syncfs.mount.session import Mounted, serve_mount
+
+
+class KernelMount:
+    """Shows a volume at a directory through FUSE."""
+
+    def __init__(self, directory: Path | str, source: str, options: MountOptions) -> None:
+        self.options = options
+        self.owners = OwnerMode.NAMES if options.owners == "names" else OwnerMode.IDS
+        self.where = str(directory)
+        self._source = source
+
+    async def serve(self, volume: Volume, stop: trio.Event, task_status: trio.TaskStatus[Mounted]) -> None:
+        """Mount, and answer until unmounted or stopped. Raises UsageError, BusyError, SetupError."""
+        await serve_mount(
+            volume,
+            self._source,
+            self.where,
+            self.options,
+            holds_xattrs=volume.holds_xattrs(),
+            stop=stop,
+            task_status=task_status,
+        )

@@ -1,0 +1,279 @@
+"""Replication: telling peers what we have, taking what is new, passing it on.
+
+When a link opens both sides say up to which record they have applied each feed; whoever has more announces its
+heads. From then on a new head is announced as it comes, with its small segments inside. A head counts only if its
+device signed it and a writer's certificate, signed by the share, names that device: what a reader or a stranger signs is
+refused. Segments that are not inside are fetched from whoever has them, and applied in feed order.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import trio
+
+from syncfs.crypto.certificates import decode_certificate, encode_certificate, verify_certificate
+from syncfs.crypto.keys import ReadKeys, Role
+from syncfs.crypto.sealing import check_address
+from syncfs.engine.feed import Feed
+from syncfs.index.index import Changes, Index
+from syncfs.model.errors import BadChunkError, ForeignError, RefusedError, UnavailableError
+from syncfs.model.ids import Address, DeviceId
+from syncfs.model.records import Record
+from syncfs.transport.link import Link
+from syncfs.wire.credentials import Credentials
+from syncfs.wire.head import SegmentRef, SignedHead, decode_head, verify_head
+from syncfs.wire.messages import Announce, Chunks, Get, Have
+from syncfs.wire.segment import decode_segment, decode_segment_public
+from syncfs.wire.session import Priority
+
+SLICE = 400
+"""Records applied before others get their turn."""
+FETCH_AT_ONCE = 16
+INLINE_BYTES = 256 * 1024
+SEGMENT_SECONDS = 30.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Known:
+    """Up to which record of each feed a peer has said it is, and up to which we have told it the head."""
+
+    has: dict[bytes, int] = field(default_factory=dict)
+    told: dict[bytes, int] = field(default_factory=dict)
+
+
+class Replicator:
+    """Exchanges feeds with all linked peers."""
+
+    def __init__(
+        self,
+        index: Index,
+        feed: Feed | None,
+        read: ReadKeys | None,
+        credentials: Callable[[], Credentials],
+        commit: Callable[[], None],
+        changed: Callable[[Changes], None],
+    ) -> None:
+        self._index = index
+        self._feed = feed
+        self._read = read
+        self._credentials = credentials
+        self._commit = commit
+        self._changed = changed
+        self._links: dict[Link, _Known] = {}
+        self._locks: dict[bytes, trio.Lock] = {}
+        self.last_refusal = ""
+        """The last thing that a peer sent and we did not take, for `status`."""
+        self.taking = 0
+        """Heads whose segments are being fetched or applied."""
+
+    def opened(self, link: Link) -> None:
+        """A link stands: say what we have."""
+        self._links[link] = _Known()
+        link.post(Have({bytes(device): last for device, last in self._index.feeds.applied().items()}))
+
+    async def attend(self, link: Link) -> None:
+        """Nothing to do beside the link: all comes by messages."""
+
+    def closed(self, link: Link) -> None:
+        """The link is over."""
+        self._links.pop(link, None)
+
+    def is_level(self, link: Link) -> bool:
+        """Whether a peer has said that it has all that we have."""
+        known = self._links.get(link)
+        applied = self._index.feeds.applied()
+        return known is not None and all(known.has.get(device, 0) >= number for device, number in applied.items())
+
+    def announce_own(self, head: bytes, segments: Sequence[tuple[Address, bytes]]) -> None:
+        """Tell all peers of new segments of ours."""
+        assert self._feed is not None
+        self._announce(self._feed.device, head, self._feed.sequence, segments, None)
+
+    async def have(self, link: Link, message: Have) -> None:
+        """A peer says what it has: announce what it lacks."""
+        known = self._links.get(link)
+        if known is None:
+            return
+        for device, sequence in message.feeds.items():
+            known.has[device] = max(known.has.get(device, 0), sequence)
+        heads, certificates = [], []
+        for device, head, sequence in self._index.feeds.heads():
+            if sequence > max(known.has.get(device, 0), known.told.get(device, 0)):
+                known.told[device] = sequence
+                heads.append(head)
+                certificates += self._certificate(device)
+        for start in range(0, len(heads), 64):
+            link.post(Announce(heads[start : start + 64], certificates[start : start + 64]))
+
+    async def announced(self, link: Link, message: Announce) -> None:
+        """A peer announces heads: take what is new. Raises ForeignError, RefusedError."""
+        for certificate in message.certificates:
+            self._learn_certificate(certificate)
+        inside = {Address(address): data for address, data in message.segments}
+        for encoded in message.heads:
+            head = decode_head(encoded)
+            known = self._links.get(link)
+            if known is not None:
+                known.has[head.device] = max(known.has.get(head.device, 0), head.sequence)
+            lock = self._locks.setdefault(head.device, trio.Lock())
+            async with lock:
+                self.taking += 1
+                try:
+                    await self._take(link, head, inside)
+                except (ForeignError, BadChunkError) as error:
+                    self.last_refusal = f"{link.peer.name}: {error}"
+                    _log.warning("refused what %s announced: %s", link.peer.name, error)
+                    raise
+                finally:
+                    self.taking -= 1
+
+    def in_sync(self) -> bool:
+        """Whether we have all that was announced, and every linked peer all that we have."""
+        if self.taking:
+            return False
+        return all(self.is_level(link) for link in self._links)
+
+    async def _take(self, link: Link, head: SignedHead, inside: Mapping[Address, bytes]) -> None:
+        known = self._index.feeds.head(head.device)
+        applied = 0 if known is None else known[2]
+        if known is not None and head.sequence <= known[1] and applied >= known[1]:
+            return
+        if self._feed is not None and head.device == self._feed.device:
+            _log.warning("%s knows records of this device that are not here; they are left alone", link.peer.name)
+            return
+        self._verify(head)
+        fresh = [ref for ref in head.segments if ref.last > applied]
+        for start in range(0, len(fresh), FETCH_AT_ONCE):
+            for ref, data in await self._segments(link, fresh[start : start + FETCH_AT_ONCE], inside):
+                await self._apply(head.device, ref, data)
+        for ref in head.segments:
+            if ref.last <= applied and not self._index.feeds.has_segment(ref.address):
+                for held, data in await self._segments(link, [ref], inside):
+                    self._hold(head.device, held, data)
+        self._index.feeds.set_head(head.device, head.encoded, head.sequence, head.sequence)
+        self._index.feeds.drop_segments(head.device, {ref.address for ref in head.segments})
+        self._commit()
+        self._changed(self._index.take_changes())
+        passed_on = [
+            (address, inside[address]) for address in (Address(ref.address) for ref in fresh) if address in inside
+        ]
+        self._announce(head.device, head.encoded, head.sequence, passed_on, link)
+
+    def _verify(self, head: SignedHead) -> None:
+        verify_head(head)
+        encoded = self._index.feeds.certificate(head.device)
+        if encoded is None:
+            raise RefusedError("records of a device without a writer's certificate were refused")
+        certificate, credentials = decode_certificate(encoded), self._credentials()
+        if credentials.keys.share_public is None:
+            raise RefusedError("the share's public key is not known yet")
+        verify_certificate(certificate, credentials.keys.share_public, credentials.now())
+        if certificate.device_public != head.device_public or certificate.role != Role.WRITER.value:
+            raise RefusedError(f"records of {certificate.name}, which may not write, were refused")
+
+    def _learn_certificate(self, encoded: bytes) -> None:
+        public = self._credentials().keys.share_public
+        certificate = decode_certificate(encoded)
+        if public is None or self._index.feeds.certificate(certificate.device) == encoded:
+            return
+        verify_certificate(certificate, public, 0)
+        self._index.feeds.add_device(
+            certificate.device,
+            certificate.device_public,
+            certificate.name,
+            certificate.role,
+            encode_certificate(certificate),
+        )
+
+    async def _segments(
+        self, link: Link, refs: Sequence[SegmentRef], inside: Mapping[Address, bytes]
+    ) -> list[tuple[SegmentRef, bytes]]:
+        """The bytes of these segments, verified by address, from the announcement or from peers, in the same order."""
+        found = {address: inside[address] for address in (Address(ref.address) for ref in refs) if address in inside}
+        for ref in refs:
+            data = self._index.feeds.segment(ref.address)
+            if data is not None:
+                found[Address(ref.address)] = data
+        for peer in [link, *(other for other in self._links if other is not link)]:
+            missing = [ref.address for ref in refs if ref.address not in found]
+            if not missing:
+                break
+            try:
+                reply = await peer.request(Get(missing), priority=Priority.NORMAL, timeout=SEGMENT_SECONDS)
+            except (UnavailableError, RefusedError):
+                continue
+            if isinstance(reply.message, Chunks):
+                found.update(
+                    (Address(address), bytes(data))
+                    for address, data in zip(reply.message.found, reply.attachments, strict=True)
+                )
+        ordered: list[tuple[SegmentRef, bytes]] = []
+        for ref in refs:
+            if ref.address not in found:
+                raise UnavailableError(f"{link.peer.name} announced records that no peer could send")
+            check_address(Address(ref.address), found[Address(ref.address)])
+            ordered.append((ref, found[Address(ref.address)]))
+        return ordered
+
+    async def _apply(self, device: DeviceId, ref: SegmentRef, data: bytes) -> None:
+        if self._read is None:
+            self._hold(device, ref, data)
+            return
+        if len(data) > INLINE_BYTES:
+            public, records = await trio.to_thread.run_sync(decode_segment, self._read, data)
+        else:
+            public, records = decode_segment(self._read, data)
+        if (public.device, public.first, public.last) != (device, ref.first, ref.last):
+            raise ForeignError("a segment is not the one that its head lists")
+        for start in range(0, len(records), SLICE):
+            self._apply_slice(records[start : start + SLICE], device)
+            if len(records) > SLICE:
+                self._changed(self._index.take_changes())
+                await trio.lowlevel.checkpoint()
+        self._index.feeds.add_segment(Address(ref.address), device, ref.first, ref.last, data)
+
+    def _apply_slice(self, records: Sequence[Record], device: DeviceId) -> None:
+        self._index.apply(records, device)
+        if self._feed is not None and records:
+            self._feed.witness(max(record.lamport for record in records))
+
+    def _hold(self, device: DeviceId, ref: SegmentRef, data: bytes) -> None:
+        public = decode_segment_public(data)
+        if (public.device, public.first, public.last) != (device, ref.first, ref.last):
+            raise ForeignError("a segment is not the one that its head lists")
+        self._index.feeds.add_segment(Address(ref.address), device, ref.first, ref.last, data)
+
+    def _announce(
+        self,
+        device: DeviceId,
+        head: bytes,
+        sequence: int,
+        segments: Sequence[tuple[Address, bytes]],
+        origin: Link | None,
+    ) -> None:
+        message = Announce([head], self._certificate(device), _small(segments))
+        for link, known in self._links.items():
+            if link is origin:
+                link.post(Have({device: sequence}))
+            elif max(known.has.get(device, 0), known.told.get(device, 0)) < sequence:
+                known.told[device] = sequence
+                link.post(message)
+
+    def _certificate(self, device: DeviceId) -> list[bytes]:
+        encoded = self._index.feeds.certificate(device)
+        return [] if encoded is None else [encoded]
+
+
+def _small(segments: Sequence[tuple[Address, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The segments that fit into one announcement."""
+    chosen: list[tuple[bytes, bytes]] = []
+    total = 0
+    for address, data in segments:
+        total += len(data)
+        if total > INLINE_BYTES:
+            break
+        chosen.append((address, data))
+    return chosen

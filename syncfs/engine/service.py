@@ -1,0 +1,163 @@
+"""What a running share tells and does when it is asked: the engine's side of control.service."""
+
+import os
+from datetime import UTC, datetime
+
+import trio
+
+from syncfs.crypto.vault import Vault
+from syncfs.engine.checking import check_open_share
+from syncfs.engine.share import Share
+from syncfs.model.errors import UsageError
+from syncfs.model.ids import device_of
+from syncfs.model.reports import (
+    CheckReport,
+    PeerReport,
+    Rates,
+    ShareStatus,
+    State,
+    Transfer,
+    TransferReport,
+    VersionReport,
+    moment,
+    shown_path,
+)
+
+SAMPLE_SECONDS = 0.5
+
+
+class RunningShare:
+    """Answers for one share; all methods run in its loop."""
+
+    def __init__(self, share: Share, mountpoint: str | None) -> None:
+        self._share = share
+        self._mountpoint = mountpoint
+        self._sample = (trio.current_time(), 0, 0)
+        self._rates = Rates()
+        self._ended = [0, 0]
+
+    def status(self) -> ShareStatus:
+        """The share at a glance."""
+        share = self._share
+        files, size = share.index.totals()
+        reasons = [text for text in (share.problem, share.files.failure, share.fetcher.last_failure) if text]
+        if share.replicator.last_refusal:
+            reasons.append(f"refused: {share.replicator.last_refusal}")
+        links = share.peers.links if share.peers is not None else []
+        if not links and share.peers is not None and share.peers.last_problem:
+            reasons.append(f"no peer is connected; the last try: {share.peers.last_problem}")
+        state: State = "running"
+        if share.problem or share.files.failure:
+            state = "degraded"
+        elif not share.index.feeds.applied():
+            state = "waiting"
+        pending = share.presence.only_here()
+        return ShareStatus(
+            share=share.member.keys.share_id,
+            name=share.member.name,
+            role="writer" if share.member.may_write else share.member.keys.role.value,
+            state=state,
+            reasons=reasons,
+            mountpoint=self._mountpoint,
+            pid=os.getpid(),
+            since=moment(share.started),
+            listen=f":{share.listen_port}" if share.listen_port else None,
+            peers=len(links),
+            files=files,
+            bytes=size,
+            cached_bytes=share.presence.totals().bytes,
+            pending_bytes=pending,
+            in_sync=bool(links) and share.replicator.in_sync() and not share.files.unsettled,
+            rates=self._measure(),
+        )
+
+    def peers(self) -> list[PeerReport]:
+        """All peers that the share knows, connected ones first."""
+        share = self._share
+        links = share.peers.links if share.peers is not None else []
+        reports = [
+            PeerReport(
+                device=link.peer.device.hex(),
+                name=link.peer.name,
+                role=link.peer.role.value,
+                connected=True,
+                path="lan" if link.peer.path == "lan" else "direct",
+                address=link.peer.address,
+                seen=datetime.now(UTC),
+                in_sync=share.replicator.is_level(link),
+                latency=link.latency,
+            )
+            for link in sorted(links, key=lambda link: link.peer.name)
+        ]
+        connected = {link.peer.device for link in links} | {share.member.identity.id}
+        for device, name in sorted(share.index.feeds.device_names().items(), key=lambda row: row[1]):
+            if device not in connected:
+                reports.append(PeerReport(device=device.hex(), name=name, role="writer", connected=False))
+        return reports
+
+    def transfers(self) -> TransferReport:
+        """What moves at this moment."""
+        share = self._share
+        moving = [
+            Transfer("down", "read", None, link.peer.name, link.bytes_in)
+            for link in (share.peers.links if share.peers is not None else [])
+            if share.fetcher.owed_by(link)
+        ]
+        return TransferReport(share.member.keys.share_id, share.member.name, datetime.now(UTC), self._measure(), moving)
+
+    def settings(self) -> dict[str, str]:
+        """The settings of this share on this computer."""
+        return dict(self._share.member.options)
+
+    async def configure(self, key: str, value: str) -> bool:
+        """Keep a setting; all of them work after a restart."""
+        from msgspec.structs import replace
+
+        share = self._share
+        vault = Vault.open(share.home / "vault", os.urandom)
+        kept = vault.shares[share.member.name]
+        options = {name: text for name, text in {**kept.options, key: value}.items() if text}
+        vault.put_share(replace(kept, options=options))
+        return False
+
+    async def check(self, repair: bool) -> CheckReport:
+        """Verify the invariants of index and store, and mend what can be mended where `repair` is set."""
+        return await check_open_share(self._share, repair)
+
+    async def flush(self) -> None:
+        """Return when everything written so far is durable here and has been offered to the connected peers."""
+        await self._share.flush()
+        await self._share.drain()
+
+    def stop(self) -> None:
+        """Begin to end the share."""
+        self._share.stop()
+
+    async def versions(self, path: bytes) -> list[VersionReport]:
+        """The versions of a file, newest first."""
+        index = self._share.index
+        node = index.resolve(path)
+        if node is None:
+            raise UsageError(f"there is no {shown_path(path)} in this share: check the path")
+        names = index.feeds.device_names()
+        return [
+            VersionReport(
+                id=version.stamp.hex(),
+                time=moment(version.time),
+                size=version.size,
+                device=names.get(device_of(version.stamp), device_of(version.stamp).hex()[:8]),
+                current=version.stamp == node.head,
+            )
+            for version in index.versions_of(node.ino)
+        ]
+
+    def _measure(self) -> Rates:
+        links = self._share.peers.links if self._share.peers is not None else []
+        down = sum(link.bytes_in for link in links)
+        up = sum(link.bytes_out for link in links)
+        then, old_down, old_up = self._sample
+        passed = trio.current_time() - then
+        if passed >= SAMPLE_SECONDS:
+            self._rates = Rates(max(0, int((down - old_down) / passed)), max(0, int((up - old_up) / passed)))
+            self._sample = (trio.current_time(), down, up)
+        return self._rates

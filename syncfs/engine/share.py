@@ -1,0 +1,275 @@
+"""One share, assembled: index, store, feed, volume, peers, and the tasks that keep them going.
+
+`open_share` is a ladder of contexts: what was opened last is closed first, and leaving the block ends every task. A
+share can be opened without its network, for importing a tree or checking.
+"""
+
+import os
+import random
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from syncfs.crypto.certificates import decode_certificate
+from syncfs.crypto.keys import ShareKeys
+from syncfs.crypto.sealing import Sealer
+from syncfs.discovery.directory import Directory
+from syncfs.discovery.fixed import FixedPeers
+from syncfs.discovery.lan import LanSource
+from syncfs.discovery.sighting import Announcement, Endpoint, Source
+from syncfs.engine.chunks import ChunkCache
+from syncfs.engine.feed import Feed
+from syncfs.engine.fetch import Fetcher
+from syncfs.engine.files import Files
+from syncfs.engine.owners import OwnerMode, OwnerView
+from syncfs.engine.peers import Peers
+from syncfs.engine.posix import StatFs
+from syncfs.engine.replication import Replicator
+from syncfs.engine.serving import Server
+from syncfs.engine.setup import Member, device_name, keep_learnt, open_member
+from syncfs.engine.siblings import Siblings
+from syncfs.engine.volume import Volume
+from syncfs.index.database import CHECKPOINT_BYTES
+from syncfs.index.index import Index
+from syncfs.index.presence import Presence
+from syncfs.model.errors import SyncfsError
+from syncfs.store.disk import DiskStore
+from syncfs.transport.link import Link
+from syncfs.transport.streams import Network, local_port, parse_endpoint
+from syncfs.transport.tcp import TcpNetwork
+from syncfs.wire.credentials import Credentials
+
+TIDY_SECONDS = 1.0
+"""How often what peers sent is committed, and the log is looked at; only while something changes."""
+FLUSH_SECONDS = 30.0
+DRAIN_SECONDS = 2.0
+FIRST_TREE_SECONDS = 5.0
+
+
+class Share:
+    """A share that is open in this process."""
+
+    def __init__(
+        self,
+        home: Path,
+        member: Member,
+        index: Index,
+        presence: Presence,
+        store: DiskStore,
+        nursery: trio.Nursery,
+        owners: OwnerView,
+    ) -> None:
+        self.home = home
+        self.member = member
+        self.index = index
+        self.presence = presence
+        self.store = store
+        self._nursery = nursery
+        self.started = time.time_ns()
+        self.stopping = trio.Event()
+        self._keys = member.keys
+        self._port = 0
+        self._tidy = trio.Event()
+        self.fetcher = Fetcher()
+        read = member.keys.read
+        sealer = None if read is None else Sealer(read)
+        elsewhere = self._seen_elsewhere
+        self.chunks = ChunkCache(store, sealer, self.fetcher, nursery, time.time_ns, elsewhere)
+        self.feed: Feed | None = None
+        if member.may_write and read is not None:
+            self.feed = Feed(
+                index, read, member.identity, random=os.urandom, wall=time.time_ns,
+                announce=self._announce, changed=self._own_changed,
+            )  # fmt: skip
+        siblings = Siblings(index, self.chunks, trio.current_time)
+        self.files = Files(index, self.feed, self.chunks, siblings, nursery, time.time_ns)
+        self.volume = Volume(index, self.feed, self.files, owners, self._space)
+        self.replicator = Replicator(index, self.feed, read, self.credentials, self.commit, self._theirs_changed)
+        self.server = Server(index.feeds, self.chunks, self.replicator, elsewhere)
+        self.directory = Directory(random.random)
+        self.peers: Peers | None = None
+        self.problem = ""
+        """What keeps the share from working as it should, for `status`."""
+
+    def credentials(self) -> Credentials:
+        """Who we are to peers, as of now."""
+        member = self.member
+        certificate = None if member.certificate is None else decode_certificate(member.certificate)
+        return Credentials(
+            self._keys, member.identity, certificate, device_name(), self._port, now=lambda: int(time.time())
+        )
+
+    def commit(self) -> None:
+        """Seal what is ours, and commit. Raises SetupError, DamageError."""
+        if self.feed is not None:
+            self.feed.commit()
+        else:
+            self.index.database.commit()
+
+    async def flush(self) -> None:
+        """Make everything written so far durable. Raises SetupError, UnavailableError."""
+        await self.volume.flush()
+        self.commit()
+
+    async def drain(self) -> None:
+        """Give connected peers a moment to take what was announced."""
+        with trio.move_on_after(DRAIN_SECONDS):
+            while self.peers is not None and any(link.backlog for link in self.peers.links):
+                await trio.sleep(0.02)
+
+    def stop(self) -> None:
+        """Begin to end."""
+        self.stopping.set()
+
+    async def go_online(self, network: Network, sources: Sequence[Source] | None = None) -> None:
+        """Listen, look for peers and talk to them until the share is closed. Raises BusyError, SetupError, UsageError."""
+        options = self.member.options
+        host, port = parse_endpoint(options.get("listen") or "[::]:0")
+        listeners = await network.listen("" if host == "::" else host, port)
+        self._port = local_port(listeners)
+        self.peers = Peers(network, self.credentials, self.directory, self.server.serve, [self])
+        found = self._sources() if sources is None else sources
+        announce = partial(Announcement, self._keys.rendezvous_key)
+        self._nursery.start_soon(self.peers.run, found, listeners, lambda: announce(self._port))
+
+    @property
+    def listen_port(self) -> int:
+        """The TCP port that peers can reach us on; 0 while offline."""
+        return self._port
+
+    async def first_tree(self) -> None:
+        """In a share that has no record yet, wait a little for a peer to tell the tree."""
+        with trio.move_on_after(FIRST_TREE_SECONDS):
+            while not self.index.feeds.applied() and (self.peers is not None):
+                await trio.sleep(0.02)
+
+    async def run_tasks(self) -> None:
+        """What goes on all the time."""
+        async with trio.open_nursery() as nursery:
+            if self.feed is not None:
+                nursery.start_soon(self._publish, self.feed)
+            nursery.start_soon(self._keep_tidy)
+
+    # --- Attendant --------------------------------------------------------------------------------------------------
+
+    def opened(self, link: Link) -> None:
+        """A link to a peer stands."""
+        if link.peer.learnt is not None and self._keys.share_public is None:
+            self._learn(link.peer.learnt)
+        self.fetcher.connected(link)
+        self.replicator.opened(link)
+
+    async def attend(self, link: Link) -> None:
+        """Nothing beside messages."""
+
+    def closed(self, link: Link) -> None:
+        """The link is over."""
+        self.fetcher.gone(link)
+        self.replicator.closed(link)
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _learn(self, keys: ShareKeys) -> None:
+        self._keys = keys
+        self.member = replace(self.member, keys=keys)
+        keep_learnt(self.home, self.member.name, keys)
+
+    def _announce(self, head: bytes, segments: Sequence[tuple[bytes, bytes]]) -> None:
+        self.replicator.announce_own(head, segments)  # type: ignore[arg-type]
+
+    def _own_changed(self) -> None:
+        self.volume.applied(self.index.take_changes(), own=True)
+        self._wake_tidy()
+
+    def _theirs_changed(self, changes: object) -> None:
+        self.volume.applied(changes, own=False)  # type: ignore[arg-type]
+        self._wake_tidy()
+
+    def _seen_elsewhere(self, address: bytes) -> None:
+        self.presence.seen_elsewhere(address)  # type: ignore[arg-type]
+        self._wake_tidy()
+
+    def _wake_tidy(self) -> None:
+        self._tidy.set()
+
+    async def _publish(self, feed: Feed) -> None:
+        while True:
+            try:
+                await feed.run()
+            except SyncfsError as error:
+                self.problem = str(error)
+                await trio.sleep(TIDY_SECONDS)
+            else:
+                self.problem = ""
+
+    async def _keep_tidy(self) -> None:
+        while True:
+            await self._tidy.wait()
+            self._tidy = trio.Event()
+            await trio.sleep(TIDY_SECONDS)
+            try:
+                self.presence.write_touches()
+                self.commit()
+            except SyncfsError as error:
+                self.problem = str(error)
+                continue
+            if self.index.database.log_bytes() > CHECKPOINT_BYTES:
+                await trio.to_thread.run_sync(self.index.database.checkpoint)
+
+    def _space(self) -> StatFs:
+        disk = os.statvfs(self.member.directory)
+        return StatFs(disk.f_frsize, disk.f_blocks, disk.f_bfree, disk.f_bavail, disk.f_files, disk.f_ffree)
+
+    def _sources(self) -> list[Source]:
+        options = self.member.options
+        sources: list[Source] = []
+        peers = [parse_endpoint(peer) for peer in options.get("peers", "").split(",") if peer]
+        if peers:
+            sources.append(FixedPeers([Endpoint(host, port) for host, port in peers]))
+        if "lan" in (options.get("discovery") or "lan").split(","):
+            sources.append(LanSource(time.time, os.urandom, random.random))
+        return sources
+
+
+@asynccontextmanager
+async def open_share(home: Path, name: str, owners: OwnerMode = OwnerMode.IDS) -> AsyncIterator[Share]:
+    """Open a share of this home. Raises UnknownShareError, SetupError, BusyError, DamageError, NewerFormatError."""
+    member = open_member(home, name)
+    member.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with Index(member.directory / "index.db") as index:
+        presence = Presence(index.database)
+        with DiskStore(member.directory, presence) as store:
+            if store.unclean:
+                store.recover(time.time_ns())
+            _keep_own_certificate(index, member)
+            async with trio.open_nursery() as nursery:
+                view = OwnerView(owners, (os.getuid(), os.getgid()))
+                share = Share(home, member, index, presence, store, nursery, view)
+                nursery.start_soon(share.run_tasks)
+                try:
+                    yield share
+                finally:
+                    with trio.move_on_after(FLUSH_SECONDS, shield=True):
+                        await share.flush()
+                        await share.drain()
+                    nursery.cancel_scope.cancel()
+            presence.write_touches()
+            index.database.commit()
+
+
+def _keep_own_certificate(index: Index, member: Member) -> None:
+    if member.certificate is not None:
+        certificate = decode_certificate(member.certificate)
+        index.feeds.add_device(
+            certificate.device, certificate.device_public, certificate.name, certificate.role, member.certificate
+        )
+
+
+async def with_network(share: Share) -> None:
+    """Bring a share onto the real network."""
+    await share.go_online(TcpNetwork())
