@@ -1,5 +1,6 @@
 """Asking a running share: finding it by its name or by a path in its mount, and calling its command list."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -7,11 +8,11 @@ from msgspec import Struct
 
 from syncfs.cli import engine
 from syncfs.cli.home import Home
-from syncfs.cli.mounts import absolute, covering, current_mounts
 from syncfs.cli.running import RunRecord, behind_mount, running_share
 from syncfs.control.client import ANSWER_SECONDS, connect
 from syncfs.control.commands import Command
 from syncfs.model.errors import UnavailableError, UsageError
+from syncfs.mount import table
 
 A = TypeVar("A", bound=Struct)
 R = TypeVar("R")
@@ -44,8 +45,8 @@ def locate(home: Home, text: str) -> tuple[RunRecord, bytes]:
 
     The path need not exist (any more). Raises UsageError where it lies in no share, UnavailableError.
     """
-    path = absolute(text)
-    mount = covering(current_mounts(), path)
+    path = table.resolved(text)
+    mount = covering(table.mounts(), path)
     if mount is not None:
         record = behind_mount(home, mount)
         if record is None:
@@ -55,6 +56,14 @@ def locate(home: Home, text: str) -> tuple[RunRecord, bytes]:
     if colon and "/" not in name:
         return require_running(home, name), path_in_share("/" + inner.lstrip("/"), "/")
     raise UsageError(f"{text} is in no mounted share: give a path below a mount, or NAME:PATH")
+
+
+def covering(mounts: Sequence[table.Mount], path: str) -> table.Mount | None:
+    """The syncfs mount in which an absolute path lies, unless another mount lies between."""
+    above = [mount for mount in mounts if path == mount.directory or path.startswith(mount.directory.rstrip("/") + "/")]
+    longest = max((len(mount.directory) for mount in above), default=0)
+    nearest = next((mount for mount in reversed(above) if len(mount.directory) == longest), None)
+    return nearest if nearest is not None and nearest.type == table.TYPE else None
 
 
 def path_in_share(path: str, top: str) -> bytes:

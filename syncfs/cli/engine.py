@@ -18,15 +18,17 @@ from syncfs.model.reports import CheckReport, RoleName
 if TYPE_CHECKING:
     from syncfs.cli.importing import TreeWriter
     from syncfs.crypto.vault import Vault, VaultShare
+    from syncfs.engine.running import Mount
+    from syncfs.mount.options import MountOptions
 
 
 @dataclass(frozen=True, slots=True)
 class MountPlan:
-    """Where to mount and how: `source` is what the mount table is to show, `options` are those of mount -o."""
+    """Where to mount and how; `source` is what the mount table is to show."""
 
-    directory: Path
+    directory: str
     source: str
-    options: tuple[str, ...] = ()
+    options: "MountOptions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +146,17 @@ async def write_tree(home: Home, name: str, use: "Callable[[TreeWriter], Awaitab
 async def run_share(
     home: Path, name: str, usable: Callable[[ShareService], Awaitable[None]], plan: MountPlan | None
 ) -> None:
-    """Run a share until its service is told to stop; `usable` is awaited once it serves or is mounted."""
+    """Run a share until its service is told to stop or its mount ends; `usable` is awaited once it can be used."""
     from syncfs.engine import running
 
-    mount = running.MountPlan(plan.directory, plan.source, plan.options) if plan else None
-    await running.run_share(home, name, usable, mount)
+    await running.run_share(home, name, usable, _mounting(plan) if plan else None)
+
+
+def _mounting(plan: MountPlan) -> "Mount":
+    """What serves a volume as a mount, so that the engine need not know how."""
+    from syncfs.cli.kernel_mount import KernelMount
+
+    return KernelMount(plan.directory, plan.source, plan.options)
 
 
 def _existing_vault(home: Home) -> "Vault | None":

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from getopt import GetoptError, gnu_getopt
 from typing import Final
 
-from syncfs.cli.engine import known_share, require_mountable
+from syncfs.cli.engine import MountPlan, known_share, require_mountable
 from syncfs.cli.failures import sentence, understood
 from syncfs.cli.home import Home, this_home
-from syncfs.cli.mount_options import MountOptions, read_options
-from syncfs.cli.mounting import READY_SECONDS, end_target, plan_mount, start_in_background
+from syncfs.cli.mount_options import GivenOptions, read_options
+from syncfs.cli.mounting import READY_SECONDS, end_target, start_in_background
 from syncfs.cli.unmounting import FLUSH_SECONDS
 from syncfs.model.errors import SyncfsError, UsageError
+from syncfs.mount import mountpoint
 
 OK: Final = 0
 WRONG_CALL: Final = 1
@@ -37,7 +38,7 @@ class _Call:
     """What a helper was asked for."""
 
     operands: tuple[str, ...]
-    options: MountOptions
+    options: GivenOptions
     fake: bool
     verbose: bool
 
@@ -60,7 +61,7 @@ def run_mount(arguments: Sequence[str]) -> int:
         name, directory = call.operands
         home = Home(call.options.home) if call.options.home else this_home()
         require_mountable(known_share(home, name))
-        plan = plan_mount(name, directory, call.options.passed, nonempty=True)
+        plan = MountPlan(mountpoint.prepare(directory), name, call.options.mount)
         if call.fake:
             return
         pid = start_in_background(home, name, plan, READY_SECONDS)
@@ -91,7 +92,7 @@ def _read(arguments: Sequence[str], letters: str, count: int, usage: str) -> _Ca
     given = [letter for letter, _ in flags]
     texts = [value for letter, value in flags if letter == "-o"]
     try:
-        options = read_options([*texts, "ro"] if "-r" in given else texts)
+        options = read_options([*texts, "ro"] if "-r" in given else texts, sloppy="-s" in given)
     except UsageError as error:
         raise _CallError(str(error)) from error
     return _Call(tuple(operands), options, "-f" in given, "-v" in given)

@@ -1,63 +1,42 @@
-"""The options of `-o`, as they come from people, fstab and mount(8): which are for whom.
-
-Options of mount(8) and systemd that mean nothing to a file system are dropped. `home=` and `nonempty` are for the
-command itself. All others go on to the mount, which knows them or refuses them.
-"""
+"""The options after `-o` that are for the command itself, taken out before the mount reads the rest."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from syncfs.model.errors import UsageError
+from syncfs.mount.options import MountOptions, parse_options
 
-_DROPPED: Final = frozenset(
-    {
-        "defaults",
-        "auto",
-        "noauto",
-        "user",
-        "nouser",
-        "users",
-        "owner",
-        "group",
-        "_netdev",
-        "nofail",
-        "rw",
-        "loud",
-        "silent",
-        "relatime",
-        "norelatime",
-        "strictatime",
-        "nostrictatime",
-    }
-)
-_DROPPED_STARTS: Final = ("x-", "X-", "comment=", "uhelper=", "helper=")
+_FOR_MOUNT_ITSELF: Final = ("helper=", "uhelper=")
+"""What mount(8) passes on though only it can use it."""
 
 
 @dataclass(frozen=True, slots=True)
-class MountOptions:
-    """`home` replaces the default home, `nonempty` allows to hide files, `passed` go to the mount."""
+class GivenOptions:
+    """What the mount is to be like, and the home that replaces the default one where `home=/PATH` was given."""
 
-    passed: tuple[str, ...] = ()
+    mount: MountOptions = field(default_factory=MountOptions)
     home: Path | None = None
-    nonempty: bool = False
 
 
-def read_options(texts: Iterable[str]) -> MountOptions:
-    """Sort out the texts after each `-o`; a later option counts more. Raises UsageError."""
+def read_options(texts: Iterable[str], sloppy: bool = False) -> GivenOptions:
+    """Read the texts after each `-o`; `sloppy` leaves out what nobody knows. Raises UsageError."""
     passed: list[str] = []
     home: Path | None = None
-    nonempty = False
     for option in (part.strip() for text in texts for part in text.split(",")):
-        if not option or option in _DROPPED or option.startswith(_DROPPED_STARTS):
-            continue
-        if option == "nonempty":
-            nonempty = True
-        elif option.startswith("home="):
+        if option.startswith("home="):
             home = Path(option.removeprefix("home="))
             if not home.is_absolute():
                 raise UsageError(f"'{option}' names no absolute path: write home=/PATH")
-        else:
+        elif not option.startswith(_FOR_MOUNT_ITSELF) and not (sloppy and not _is_known(option)):
             passed.append(option)
-    return MountOptions(tuple(passed), home, nonempty)
+    return GivenOptions(parse_options(passed), home)
+
+
+def _is_known(option: str) -> bool:
+    try:
+        parse_options(option)
+    except UsageError:
+        return False
+    return True

@@ -2,8 +2,6 @@
 
 import os
 import sys
-from collections.abc import Callable
-from pathlib import Path
 
 import click
 
@@ -11,11 +9,11 @@ from syncfs.cli import show
 from syncfs.cli.engine import MountPlan, known_share, known_shares
 from syncfs.cli.home import Home, this_home
 from syncfs.cli.mount_options import read_options
-from syncfs.cli.mounts import TYPE, Mount, absolute, current_mounts, mounted_at
 from syncfs.cli.options import command
 from syncfs.cli.running import behind_mount, running_share
-from syncfs.cli.unmounting import FLUSH_SECONDS, detach, is_dead, prepare_mountpoint, stop_share, unmount
+from syncfs.cli.unmounting import FLUSH_SECONDS, Tell, stop_share
 from syncfs.model.errors import SyncfsError, UnavailableError, UsageError
+from syncfs.mount import mountpoint, table
 
 READY_SECONDS = 90.0
 """How long a command waits for a share to get ready by default, as long as systemd waits for a service."""
@@ -47,10 +45,10 @@ def mount_command(
     """
     chosen = read_options(options)
     home = Home(chosen.home) if chosen.home else this_home()
-    plan = plan_mount(name, directory, chosen.passed, chosen.nonempty)
-    place = str(plan.directory)
-    answer: dict[str, str | None] = {"name": name, "mountpoint": place}
-    _start(home, name, plan, foreground, seconds, f"'{name}' is mounted at {place}.", answer if as_json else None)
+    plan = MountPlan(mountpoint.prepare(directory), name, chosen.mount)
+    answer: dict[str, str | None] = {"name": name, "mountpoint": plan.directory}
+    sentence = f"'{name}' is mounted at {plan.directory}."
+    _start(home, name, plan, foreground, seconds, sentence, answer if as_json else None)
 
 
 @command("serve", example="$ syncfs serve photos")
@@ -87,15 +85,6 @@ def umount_command(target: str, seconds: float, as_json: bool) -> None:
         show.put_json({"name": name, "mountpoint": place})
 
 
-def plan_mount(name: str, directory: str, options: tuple[str, ...], nonempty: bool) -> MountPlan:
-    """Where and how to mount, with the place made ready. Raises UsageError, BusyError, SetupError."""
-    place = absolute(directory)
-    if mounted_at(current_mounts(), place) is None:  # what is mounted is no symlink, and resolving it may hang
-        place = str(Path(place).resolve())
-    prepare_mountpoint(place, nonempty)
-    return MountPlan(Path(place), name, options)
-
-
 def start_in_background(home: Home, name: str, plan: MountPlan | None, seconds: float) -> int:
     """Run a share in a process of its own; returns its pid once the share can be used. Raises what keeps it from it."""
     from syncfs.cli.daemon import run_in_background
@@ -106,33 +95,33 @@ def start_in_background(home: Home, name: str, plan: MountPlan | None, seconds: 
     return run_in_background(lambda ready: serve_share(home, name, plan, ready), log_path(home, name), seconds)
 
 
-def end_target(home: Home, target: str, seconds: float, tell: Callable[[str], None]) -> tuple[str, str | None]:
+def end_target(home: Home, target: str, seconds: float, tell: Tell) -> tuple[str, str | None]:
     """End what a person calls by its name or its directory; returns the share's name and where it was mounted.
 
     Raises UsageError where there is no such mount, UnavailableError where the share does not run, BusyError.
     """
     record = running_share(home, target) if "/" not in target else None
     if record is None:
-        place = absolute(target)
-        mount = mounted_at(current_mounts(), place)
-        if mount is None or mount.type != TYPE:
+        place = table.resolved(target)
+        mount = table.mounted_at(place)
+        if mount is None or mount.type != table.TYPE:
             raise _nothing_to_end(home, target, place)
         record = behind_mount(home, mount)
         if record is None:
-            _take_away(mount, tell)
+            _take_away(place, tell)
             return mount.source, place
     stop_share(record, seconds, tell)
     return record.name, record.mountpoint
 
 
-def _take_away(mount: Mount, tell: Callable[[str], None]) -> None:
+def _take_away(place: str, tell: Tell) -> None:
     """Unmount what has no process that we could ask."""
-    if is_dead(mount.directory):
-        detach(mount)
-        tell(f"the process behind {mount.directory} had ended: its dead mount is taken away")
+    if mountpoint.is_dead(place):
+        mountpoint.detach(place)
+        tell(f"the process behind {place} had ended: its dead mount is taken away")
     else:
-        unmount(mount)
-        tell(f"{mount.directory} is unmounted; its process belongs to another home and may still be flushing")
+        mountpoint.unmount(place, lazy=False)
+        tell(f"{place} is unmounted; its process belongs to another home and may still be flushing")
 
 
 def _nothing_to_end(home: Home, target: str, place: str) -> SyncfsError:

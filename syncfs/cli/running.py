@@ -20,8 +20,8 @@ import msgspec
 from msgspec import Struct
 
 from syncfs.cli.home import Home
-from syncfs.cli.mounts import Mount, current_mounts, mounted_at
 from syncfs.model.errors import BusyError, SetupError
+from syncfs.mount import table
 
 _FLOCK: Final = "hhqqi0q"
 """struct flock of Linux on 64 bits: type, whence, start, length, pid."""
@@ -74,8 +74,8 @@ def claim(home: Home, record: RunRecord) -> Iterator[None]:
 @contextmanager
 def pointer_from_mount(home: Home, record: RunRecord) -> Iterator[None]:
     """Let the process behind a mount be found from the mount itself until the block ends; where that cannot be, not."""
-    mount = mounted_at(current_mounts(), record.mountpoint) if record.mountpoint else None
-    pointer = _pointers()[0] / mount.device.replace(":", "-") if mount else None
+    mount = table.mounted_at(record.mountpoint) if record.mountpoint else None
+    pointer = _pointers()[0] / _device(mount) if mount else None
     if pointer is not None:
         with suppress(OSError):
             pointer.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -104,11 +104,11 @@ def running_share(home: Home, name: str) -> RunRecord | None:
     return next((record for record in running_shares(home) if record.name == name), None)
 
 
-def behind_mount(home: Home, mount: Mount) -> RunRecord | None:
+def behind_mount(home: Home, mount: table.Mount) -> RunRecord | None:
     """The record of the process behind a mount, of this home or of another one that we may look into."""
     candidates = [*running_shares(home)]
     for directory in _pointers():
-        record = read_record(directory / mount.device.replace(":", "-"))
+        record = read_record(directory / _device(mount))
         candidates += [record] if record else []
     return next((record for record in candidates if record.mountpoint == mount.directory), None)
 
@@ -157,6 +157,10 @@ def _is_locked(descriptor: int) -> bool:
     asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
     answer: int = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked))[0]
     return answer != fcntl.F_UNLCK
+
+
+def _device(mount: table.Mount) -> str:
+    return f"{mount.major}-{mount.minor}"
 
 
 def _pointers() -> list[Path]:

@@ -37,7 +37,7 @@ def serve_share(home: Home, name: str, plan: MountPlan | None, ready: Callable[[
     if plan is not None:
         engine.require_mountable(known)
     home.prepare()
-    directory = str(plan.directory) if plan else None
+    directory = plan.directory if plan else None
     purpose = "mount" if plan else "serve"
     record = RunRecord(known.share, name, os.getpid(), purpose, str(home.path), directory, datetime.now(UTC))
     with claim(home, record):

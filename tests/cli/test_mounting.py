@@ -1,0 +1,147 @@
+"""mount, umount and the helpers of mount(8), on a real mount of a tree in memory."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from syncfs.cli.home import Home
+from syncfs.cli.running import running_share
+from syncfs.mount import mountpoint, table
+from tests.cli.conftest import ROOT, Shell
+
+pytestmark = [pytest.mark.fuse, pytest.mark.root]
+
+
+@pytest.fixture
+def place(shell: Shell, tmp_path: Path) -> Path:
+    """An empty directory to mount at, beside a home with the share `photos`."""
+    shell.good("create", "photos", "--discovery", "none")
+    (tmp_path / "mount point").mkdir()
+    return tmp_path / "mount point"
+
+
+def test_mount_and_umount(shell: Shell, place: Path) -> None:
+    assert shell.good("mount", "photos", place) == f"'photos' is mounted at {place}.\n"
+    mounted = table.mounted_at(str(place))
+    assert mounted is not None and (mounted.type, mounted.source) == ("fuse.syncfs", "photos")
+    (place / "file").write_text("hello")
+    assert (place / "file").read_text() == "hello"
+    assert shell.run("status", "photos", "--json").json["mountpoint"] == str(place)
+    second = shell.run("mount", "photos", place)
+    assert (second.code, "photos" in second.err) == (5, True)
+    elsewhere = place.parent / "elsewhere"
+    elsewhere.mkdir()
+    twice = shell.run("mount", "photos", elsewhere)
+    assert (twice.code, f"already mounted at {place} by process" in twice.err) == (5, True)
+    with subprocess.Popen(["sleep", "60"], cwd=place) as user:
+        busy = shell.run("umount", place)
+        assert (busy.code, "in use" in busy.err) == (5, True)
+        user.kill()
+    assert shell.run("umount", place, "--json").json == {"name": "photos", "mountpoint": str(place)}
+    assert table.mounted_at(str(place)) is None
+    assert running_share(Home(shell.home), "photos") is None
+
+
+def test_paths_in_a_mount_lead_to_its_share(shell: Shell, place: Path) -> None:
+    shell.good("mount", "photos", place, MEMORY_SYNCFS="history")
+    assert len(shell.run("versions", place / "a.txt", "--json").json) == 2
+    assert shell.run("versions", f"{place}/../{place.name}/a.txt").code == 0
+    assert len(shell.run("log", place, "--json").json) == 100
+    odd = os.fsdecode(os.fsencode(place) + b"/\xff")
+    assert len(shell.run("versions", odd, "--json").json) == 1
+    shell.good("umount", "photos")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (["photos", "{}/missing"], 2, "does not exist"),
+        (["photos", "{}/file"], 2, "not a directory"),
+        (["photos", "{}"], 2, "not empty"),
+        (["nothing", "{}/empty"], 4, "no share 'nothing'"),
+        (["photos", "{}/empty", "-o", "nonsense"], 2, "nonsense"),
+    ],
+)
+def test_bad_mounts_have_a_sentence(shell: Shell, place: Path, words: list[str], code: int, sentence: str) -> None:
+    (place / "file").write_text("")
+    (place / "empty").mkdir()
+    done = shell.run("mount", *(word.format(place) for word in words))
+    assert (done.code, done.out) == (code, "")
+    assert sentence in done.err and done.err.count("\n") == 1
+
+
+def test_a_store_cannot_be_mounted(shell: Shell, place: Path, tmp_path: Path) -> None:
+    secret = shell.run("secret", "photos", "--store", "--json").json["secret"]
+    store = Shell(tmp_path / "store")
+    store.good("join", secret, "copy")
+    done = store.run("mount", "copy", place)
+    assert (done.code, "syncfs serve copy" in done.err) == (3, True)
+
+
+def test_a_dead_mount_is_healed_by_the_next(shell: Shell, place: Path) -> None:
+    pid = shell.run("mount", "photos", place, "--json").json["pid"]
+    os.kill(pid, signal.SIGKILL)
+    while not mountpoint.is_dead(str(place)):
+        os.sched_yield()
+    shell.good("mount", "photos", place)
+    assert list(place.iterdir()) == []
+    pid = shell.run("list", "--json").json[0]["pid"]
+    os.kill(pid, signal.SIGKILL)
+    while not mountpoint.is_dead(str(place)):
+        os.sched_yield()
+    done = shell.run("umount", place)
+    assert (done.code, "its dead mount is taken away" in done.err) == (0, True)
+    assert table.mounted_at(str(place)) is None
+
+
+def test_the_process_behind_a_mount_is_found_from_another_home(shell: Shell, place: Path, tmp_path: Path) -> None:
+    pid = shell.run("mount", "photos", place, "--json").json["pid"]
+    other = Shell(tmp_path / "other")
+    assert other.good("umount", place) == ""
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_the_mount_helper(shell: Shell, place: Path) -> None:
+    def helper(*words: object) -> tuple[int, str]:
+        done = shell.run(*words, program="mount.syncfs")
+        return done.code, done.err + done.out
+
+    assert helper("photos", place, "-f", "-o", "rw,_netdev,x-systemd.automount") == (0, "")
+    assert table.mounted_at(str(place)) is None
+    code, said = helper("photos", place, "-n", "-v", "-s", "-o", "ro,nofail,noexec,unheard=of", "-t", "syncfs")
+    assert (code, f"mounted at {place}" in said) == (0, True)
+    mounted = table.mounted_at(str(place))
+    assert mounted is not None and mounted.source == "photos"
+    assert helper("photos", place)[0] == 32
+    assert helper("photos")[0] == 1
+    assert helper("-Q", "photos", place)[0] == 1
+    assert helper("nothing", place)[0] == 32
+    done = shell.run(place, "-v", program="umount.fuse.syncfs")
+    assert (done.code, done.out + done.err) == (0, "")
+    assert table.mounted_at(str(place)) is None
+    assert shell.run(place, program="umount.fuse.syncfs").code == 32
+
+
+def test_the_helper_takes_a_home(shell: Shell, place: Path, tmp_path: Path) -> None:
+    other = Shell(tmp_path / "other")
+    assert other.run("photos", place, "-o", f"home={shell.home}", program="mount.syncfs").code == 0
+    assert other.run(place, program="umount.syncfs").code == 0
+    assert running_share(Home(shell.home), "photos") is None
+
+
+def test_interrupting_a_mount_that_waits_leaves_nothing(shell: Shell, place: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.cli.memory_syncfs", "mount", "photos", str(place)],
+        env=shell.surroundings(MEMORY_SYNCFS="slow"), cwd=ROOT, stderr=subprocess.PIPE, text=True,
+    ) as mounting:  # fmt: skip
+        while running_share(Home(shell.home), "photos") is None:
+            os.sched_yield()
+        mounting.send_signal(signal.SIGINT)
+        assert mounting.wait(10) == 130
+        assert mounting.stderr is not None
+        assert mounting.stderr.read() == "syncfs: interrupted\n"
+    assert running_share(Home(shell.home), "photos") is None
