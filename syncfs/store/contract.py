@@ -2,8 +2,9 @@
 
 A store keeps sealed bytes by address. It has two sides, so that slow work can leave the loop:
 
-* loop side, plain functions for the thread that owns the catalogue: has, locate, record, touch, forget, quarantine;
-* thread side, plain file work that touches no catalogue: read, read_cached, write, discard, sync.
+* loop side, plain functions for the thread that owns the catalogue: has, locate, oldest, record, touch, forget,
+  quarantine;
+* thread side, plain file work that touches no catalogue: read, read_cached, write, write_many, abandon, discard, sync.
 
 put is write + record, get is locate + read, remove is forget + discard: for callers that may block. A chunk counts as
 held only once it is recorded; what is written but never recorded is lost space, which `DiskStore.recover` finds again.
@@ -78,7 +79,7 @@ class ChunkStore(Protocol):
         """What is held and what it takes."""
 
     def sync(self) -> None:
-        """Everything written so far survives a loss of power. Any thread. Raises SetupError, again and again if once."""
+        """Everything written so far survives a loss of power. Any thread; once it failed, it fails until reopened."""
 
     def locate(self, address: Address) -> Place | None:
         """Where the chunk lies, for `read`; None if it is not held."""
@@ -86,8 +87,11 @@ class ChunkStore(Protocol):
     def touch(self, address: Address, now: int) -> None:
         """Note that the chunk was of use `now`."""
 
+    def oldest(self, limit: int) -> Iterable[Held]:
+        """At most `limit` chunks, the least recently used first: what eviction.choose takes."""
+
     def record(self, address: Address, place: Place, now: int) -> None:
-        """Hold what `write` wrote; each write is recorded once. The first place of an address stays."""
+        """Hold what `write` wrote; each write is recorded or abandoned once. The first place of an address stays."""
 
     def forget(self, addresses: Iterable[Address]) -> Sequence[Place]:
         """Stop holding these chunks, those excepted that are being written; the places are for `discard`."""
@@ -108,6 +112,12 @@ class ChunkStore(Protocol):
 
     def write(self, address: Address, data: BytesLike) -> Place:
         """Lay down the bytes of a chunk, for `record`. Any thread, several at once. Leaves no trace where it fails."""
+
+    def write_many(self, chunks: Iterable[tuple[Address, BytesLike]]) -> list[Place]:
+        """Write chunks, each to be recorded; where one fails, those before it are abandoned. Any thread."""
+
+    def abandon(self, places: Iterable[Place]) -> None:
+        """What was written there will not be recorded; the next `forget` hands it over for `discard`. Any thread."""
 
     def discard(self, places: Iterable[Place]) -> None:
         """Free the space of forgotten chunks. Any thread."""
