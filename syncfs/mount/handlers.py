@@ -1,0 +1,298 @@
+"""The requests of the kernel, each answered by one call of the volume.
+
+Entries and attributes never expire in the kernel, names that are not there included; `invalidation` takes back what
+changed without the kernel. The writeback cache is off: with it, size and times of a file would be the kernel's, and
+what another peer writes would stay invisible.
+
+FLUSH (each close(2) of a descriptor) is answered with ENOSYS once, after which the kernel sends it no more: that saves
+one request per file. Nothing is lost by it. Writes reach us before write(2) returns, errors are reported there or by
+fsync, and a version is made at RELEASE, when the last descriptor of an open file is gone; FLUSH could come many times
+before that, as after each fork. RELEASE is not waited for by close(2), which is why an open that follows must be served
+from what is not yet a version.
+
+ACCESS never comes, since `default_permissions` lets the kernel check the mode bits. The kernel leaves the dropping of
+setuid and setgid bits to us (libfuse asks for that, and cannot be told not to): see `privileges`.
+"""
+
+import errno
+import stat
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import pyfuse3
+
+from syncfs.engine.posix import AttributeChange, Attributes, Caller, RenameFlags
+from syncfs.model.errors import PosixError
+from syncfs.mount.answers import Failures, at_once, in_time, to_the_end
+from syncfs.mount.entries import Entries
+from syncfs.mount.known import KernelView
+from syncfs.mount.loop import RequestLoop
+from syncfs.mount.privileges import without_privileges
+from syncfs.mount.volume import Buffer, Volume
+from syncfs.mount.xattrs import Xattrs
+
+Reply = pyfuse3.EntryAttributes
+Asker = pyfuse3.RequestContext
+
+MAX_NAME: Final = 255
+DOT: Final = 1
+DOT_DOT: Final = 2
+"""Offsets after `.` and `..` in a listing; those of the volume are above."""
+
+
+class Handlers(pyfuse3.Operations):
+    """Answers requests from a volume; `deadline` in seconds, `drop_pages` is told inodes whose old pages can go now."""
+
+    supports_dot_lookup = True
+    enable_writeback_cache = False
+
+    def __init__(
+        self,
+        volume: Volume,
+        *,
+        loop: RequestLoop,
+        known: KernelView,
+        entries: Entries,
+        xattrs: Xattrs,
+        deadline: float,
+        drop_pages: Callable[[int], None],
+    ) -> None:
+        super().__init__()
+        self.failures = Failures()
+        self.loop = loop
+        self.deadline = deadline
+        self.enable_acl = xattrs.acls
+        self._volume = volume
+        self._known = known
+        self._entries = entries
+        self._xattrs = xattrs
+        self._drop_pages = drop_pages
+
+    @at_once
+    def lookup(self, parent: int, name: bytes, ctx: Asker) -> Reply:
+        try:
+            if name == b".":
+                return self._entry(self._volume.getattr(parent))
+            return self._entry(self._volume.lookup(parent, name))
+        except PosixError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            return self._entries.absent
+
+    @at_once
+    def forget(self, inodes: Sequence[tuple[int, int]]) -> None:
+        for ino, count in inodes:
+            if self._known.forgotten(ino, count):
+                self._volume.forget(ino)
+
+    @at_once
+    def getattr(self, ino: int, ctx: Asker) -> Reply:
+        return self._entries.of(self._volume.getattr(ino))
+
+    @in_time
+    async def setattr(
+        self,
+        ino: int,
+        attr: Reply,
+        fields: pyfuse3.SetattrFields,
+        fh: int | None,
+        ctx: Asker,
+    ) -> Reply:
+        change = without_privileges(
+            lambda: self._volume.getattr(ino).mode,
+            ctx.uid,
+            AttributeChange(
+                mode=stat.S_IMODE(attr.st_mode) if fields.update_mode else None,
+                uid=attr.st_uid if fields.update_uid else None,
+                gid=attr.st_gid if fields.update_gid else None,
+                size=attr.st_size if fields.update_size else None,
+                atime=attr.st_atime_ns if fields.update_atime else None,
+                mtime=attr.st_mtime_ns if fields.update_mtime else None,
+                ctime=attr.st_ctime_ns if fields.update_ctime else None,
+            ),
+        )
+        attributes = await self._volume.setattr(ino, change, fh)
+        if change.mode is not None and self._xattrs.acls:
+            self._xattrs.follow_mode(ino, change.mode)
+        return self._entries.of(attributes)
+
+    @at_once
+    def readlink(self, ino: int, ctx: Asker) -> bytes:
+        return bytes(self._volume.readlink(ino))
+
+    @at_once
+    def mknod(self, parent: int, name: bytes, mode: int, rdev: int, ctx: Asker) -> Reply:
+        mode, acls = self._xattrs.inherited(parent, mode)
+        made = self._volume.mknod(parent, _checked(name), mode, rdev, _caller(ctx))
+        self._xattrs.adopt(made.ino, acls)
+        return self._entry(made)
+
+    @at_once
+    def mkdir(self, parent: int, name: bytes, mode: int, ctx: Asker) -> Reply:
+        mode, acls = self._xattrs.inherited(parent, mode)
+        made = self._volume.mkdir(parent, _checked(name), mode, _caller(ctx))
+        self._xattrs.adopt(made.ino, acls)
+        return self._entry(made)
+
+    @at_once
+    def symlink(self, parent: int, name: bytes, target: bytes, ctx: Asker) -> Reply:
+        return self._entry(self._volume.symlink(parent, _checked(name), target, _caller(ctx)))
+
+    @at_once
+    def link(self, ino: int, new_parent: int, new_name: bytes, ctx: Asker) -> Reply:
+        return self._entry(self._volume.link(ino, new_parent, _checked(new_name)))
+
+    @at_once
+    def unlink(self, parent: int, name: bytes, ctx: Asker) -> None:
+        self._volume.unlink(parent, name)
+
+    @at_once
+    def rmdir(self, parent: int, name: bytes, ctx: Asker) -> None:
+        self._volume.rmdir(parent, name)
+
+    @in_time
+    async def rename(
+        self,
+        old_parent: int,
+        old_name: bytes,
+        new_parent: int,
+        new_name: bytes,
+        flags: int,
+        ctx: Asker,
+    ) -> None:
+        try:
+            known_flags = RenameFlags(flags)
+        except ValueError:
+            raise PosixError(errno.EINVAL) from None
+        await self._volume.rename(old_parent, old_name, new_parent, _checked(new_name), known_flags)
+
+    @in_time
+    async def open(self, ino: int, flags: int, ctx: Asker) -> pyfuse3.FileInfo:
+        opened = await self._volume.open(ino, flags, ctx.pid)
+        keep = opened.keep_cache and not self._known.is_stale(ino)
+        self._known.opened(opened.handle, ino)
+        return pyfuse3.FileInfo(fh=opened.handle, keep_cache=keep)
+
+    @in_time
+    async def create(
+        self, parent: int, name: bytes, mode: int, flags: int, ctx: Asker
+    ) -> tuple[pyfuse3.FileInfo, Reply]:
+        mode, acls = self._xattrs.inherited(parent, mode)
+        made, handle = await self._volume.create(parent, _checked(name), mode, flags, _caller(ctx))
+        self._known.opened(handle, made.ino)
+        self._xattrs.adopt(made.ino, acls)
+        return pyfuse3.FileInfo(fh=handle, keep_cache=True), self._entry(made)
+
+    @in_time
+    async def read(self, fh: int, off: int, size: int) -> Buffer:  # type: ignore[override]
+        data = await self._volume.read(fh, off, size)
+        # pyfuse3 takes anything else for the end of the mount, and the kernel more than it asked for as a fault.
+        if type(data) is not bytes and not (isinstance(data, bytearray | memoryview) and memoryview(data).c_contiguous):
+            raise TypeError(f"a read gave {type(data).__name__}")
+        return data if len(data) <= size else data[:size]
+
+    @in_time
+    async def write(self, fh: int, off: int, buf: bytes) -> int:
+        return int(await self._volume.write(fh, off, buf))
+
+    @at_once
+    def flush(self, fh: int) -> None:
+        raise PosixError(errno.ENOSYS)
+
+    @in_time
+    async def fsync(self, fh: int, datasync: bool) -> None:
+        await self._volume.fsync(fh, datasync)
+
+    @to_the_end
+    async def release(self, fh: int) -> None:
+        try:
+            await self._volume.release(fh)
+        finally:
+            stale = self._known.closed(fh)
+            if stale is not None:
+                self._drop_pages(stale)
+
+    @at_once
+    def opendir(self, ino: int, ctx: Asker) -> int:
+        return ino
+
+    @at_once
+    def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
+        reply, pointer = pyfuse3.readdir_reply, self._entries.pointer
+        if start_id < DOT and not reply(token, b".", pointer(fh, stat.S_IFDIR), DOT):
+            return
+        if start_id < DOT_DOT and not reply(token, b"..", pointer(self._parent(fh), stat.S_IFDIR), DOT_DOT):
+            return
+        entry_of, looked_up = self._entries.of, self._known.looked_up
+        after = max(start_id, DOT_DOT)
+        while page := self._volume.readdir(fh, after):
+            for listed in page:
+                if not reply(token, listed.name, entry_of(listed.attributes), listed.cookie):
+                    return
+                looked_up(listed.attributes.ino)
+                after = listed.cookie
+
+    @at_once
+    def releasedir(self, fh: int) -> None:
+        pass
+
+    @in_time
+    async def fsyncdir(self, fh: int, datasync: bool) -> None:
+        await self._volume.sync_directory()
+
+    @at_once
+    def statfs(self, ctx: Asker) -> pyfuse3.StatvfsData:
+        sizes, reply = self._volume.statfs(), pyfuse3.StatvfsData()
+        reply.f_bsize = reply.f_frsize = sizes.block_size
+        reply.f_blocks, reply.f_bfree, reply.f_bavail = sizes.blocks, sizes.free, sizes.available
+        reply.f_files, reply.f_ffree, reply.f_favail = sizes.files, sizes.files_free, sizes.files_free
+        reply.f_namemax = MAX_NAME
+        return reply
+
+    @at_once
+    def access(self, ino: int, mode: int, ctx: Asker) -> bool:
+        raise PosixError(errno.ENOSYS)
+
+    @at_once
+    def getxattr(self, ino: int, name: bytes, ctx: Asker) -> bytes:
+        return self._xattrs.get(ino, name)
+
+    @in_time
+    async def setxattr(self, ino: int, name: bytes, value: bytes, ctx: Asker) -> None:
+        await self._xattrs.set(ino, name, value, ctx)
+
+    @at_once
+    def listxattr(self, ino: int, ctx: Asker) -> Sequence[bytes]:
+        return self._xattrs.list(ino)
+
+    @at_once
+    def removexattr(self, ino: int, name: bytes, ctx: Asker) -> None:
+        self._xattrs.remove(ino, name)
+
+    async def release_all(self) -> None:
+        """Releases what an unmount left open: the kernel throws away the RELEASE requests that were not yet read."""
+        for handle in self._known.handles:
+            try:
+                await self.release(handle)
+            except pyfuse3.FUSEError:
+                continue  # it has been logged
+
+    def _entry(self, attributes: Attributes) -> Reply:
+        self._known.looked_up(attributes.ino)
+        return self._entries.of(attributes)
+
+    def _parent(self, ino: int) -> int:
+        try:
+            return self._volume.lookup(ino, b"..").ino
+        except PosixError:
+            return ino
+
+
+def _caller(ctx: Asker) -> Caller:
+    return Caller(uid=ctx.uid, gid=ctx.gid, umask=ctx.umask, pid=ctx.pid)
+
+
+def _checked(name: bytes) -> bytes:
+    if len(name) > MAX_NAME:
+        raise PosixError(errno.ENAMETOOLONG)
+    return name

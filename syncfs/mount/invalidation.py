@@ -1,0 +1,137 @@
+"""Tells the kernel what changed without it, so that infinite timeouts are exact.
+
+A notification may wait inside the kernel: dropping pages waits for reads in flight, dropping a name for whatever goes
+on in its directory, and both may wait for us. From the loop that is a deadlock, so notifications are sent by one
+thread of their own, fed by the loop; the loop goes on answering, which is what ends the wait. The volume publishes the
+new state first and tells afterwards; who asks between the two is told the truth, and is told it once more later.
+
+- Only inodes that the kernel may know are told of. Events about the same thing that wait are merged.
+- While a file is open only its attributes are dropped, which waits for nothing; its next reader then compares time and
+  size with what the kernel had, and the kernel drops the pages itself where they differ. For a change that shows in
+  neither, the pages go when the file is opened anew (`keep_cache` is refused) or at its last close.
+- Where with a name the node itself is gone (`is_gone`) the kernel is told so, for those who watch it with inotify;
+  where it was only moved, that would make a moved directory unusable.
+"""
+
+import errno
+import logging
+import threading
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import pyfuse3
+
+from syncfs.engine.posix import EntryChanged, InodeChanged, Invalidation
+from syncfs.mount.known import KernelView
+
+HARMLESS: Final = frozenset({errno.ENOENT, errno.ENOTEMPTY, errno.EBUSY, errno.ENOTDIR, errno.ENOTCONN, errno.ENODEV})
+"""The kernel does not hold it (any more), or has something mounted or cached below it that it looks up anew."""
+CLOSE_S: Final = 5.0
+
+log = logging.getLogger(__name__)
+
+
+class Notifier(Protocol):
+    """How to tell the kernel; may block."""
+
+    def inode(self, ino: int, content: bool) -> None:
+        """Drops attributes, and pages with `content`."""
+
+    def entry(self, parent: int, name: bytes, deleted: int) -> None:
+        """Drops a name; `deleted` is its inode where that is gone for good, else 0."""
+
+
+class KernelNotifier:
+    """Tells the kernel of the mount of this process."""
+
+    def inode(self, ino: int, content: bool) -> None:
+        """See Notifier."""
+        pyfuse3.invalidate_inode(ino, attr_only=not content)
+
+    def entry(self, parent: int, name: bytes, deleted: int) -> None:
+        """See Notifier."""
+        pyfuse3.invalidate_entry(parent, name, deleted)
+
+
+class Invalidator:
+    """The thread and its queue. `submit` and `close` belong to the loop; `is_gone` is called there."""
+
+    def __init__(self, known: KernelView, notifier: Notifier, is_gone: Callable[[int], bool]) -> None:
+        self._known = known
+        self._notifier = notifier
+        self._is_gone = is_gone
+        self._inodes: dict[int, bool] = {}
+        self._entries: dict[tuple[int, bytes], int] = {}
+        self._changed = threading.Condition()
+        self._busy = False
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="syncfs-invalidation", daemon=True)
+
+    def start(self) -> None:
+        """Begins to tell the kernel."""
+        self._thread.start()
+
+    def submit(self, event: Invalidation) -> None:
+        """Takes note of a change; returns at once."""
+        match event:
+            case InodeChanged(ino, content):
+                if self._known.knows(ino):
+                    with self._changed:
+                        self._note_inode(ino, content)
+            case EntryChanged(parent, name, removed):
+                if self._known.knows(parent):
+                    gone = removed is not None and self._known.knows(removed) and self._is_gone(removed)
+                    with self._changed:
+                        self._entries[parent, name] = removed if removed is not None and gone else 0
+                        self._note_inode(parent, False)
+                        if removed is not None and self._known.knows(removed):
+                            self._note_inode(removed, False)
+
+    def wait_told(self, timeout: float | None = None) -> bool:
+        """Blocks until the kernel has been told everything so far; for threads other than the loop's."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not (self._busy or self._inodes or self._entries), timeout)
+
+    def close(self) -> None:
+        """Ends the thread; what waits is not told any more."""
+        with self._changed:
+            self._closing = True
+            self._inodes.clear()
+            self._entries.clear()
+            self._changed.notify_all()
+        if self._thread.is_alive():
+            self._thread.join(CLOSE_S)
+
+    def _note_inode(self, ino: int, content: bool) -> None:
+        self._inodes[ino] = self._inodes.get(ino, False) or content
+        self._changed.notify_all()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._closing or self._inodes or self._entries)
+                if self._closing:
+                    return
+                entries, self._entries = self._entries, {}
+                inodes, self._inodes = self._inodes, {}
+                self._busy = True
+            for (parent, name), deleted in entries.items():
+                self._tell(self._notifier.entry, parent, name, deleted)
+            for ino, content in inodes.items():
+                if content and self._known.is_open(ino):
+                    self._known.mark_stale(ino)
+                    content = False
+                self._tell(self._notifier.inode, ino, content)
+
+    def _tell(self, notify: Callable[..., None], *what: object) -> None:
+        if self._closing:
+            return
+        try:
+            notify(*what)
+        except OSError as error:
+            if error.errno not in HARMLESS:
+                log.warning("the kernel could not be told of a change: %s", error)
+        except Exception:
+            log.exception("the kernel could not be told of a change")
