@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from syncfs.crypto.hashing import BytesLike
-from syncfs.model.errors import BadChunkError, DamageError, NewerFormatError, SetupError, SyncfsError, UnavailableError
+from syncfs.model.errors import BadChunkError, DamageError, NewerFormatError, SyncfsError, UnavailableError
 from syncfs.model.ids import Address
 from syncfs.model.places import Place
 from syncfs.store.faults import gone, refused, sync_directory, unreadable, write_all
@@ -74,7 +74,7 @@ class Packs:
         self._open: dict[int, _Pack] = {}
         self._pending: Pending[int] = Pending()
         self._sync = threading.Lock()
-        self._unsynced: set[_Pack] = set()
+        self._unsynced: set[int] = set()
         self._new_names = False
         self._failure: SyncfsError | None = None
         self._nowait = True
@@ -109,7 +109,7 @@ class Packs:
             except OSError as error:
                 raise refused(error, self._directory) from error
             self._pending.begin(pack.number)
-            self._unsynced.add(pack)
+            self._unsynced.add(pack.number)
             self._sizes[pack.number] = stop
         return Place(pack.number, start + HEADER_BYTES, len(data), address)
 
@@ -194,27 +194,35 @@ class Packs:
                 unsynced, self._unsynced = self._unsynced, set()
                 new_names, self._new_names = self._new_names, False
             try:
-                for pack in unsynced:
-                    os.fdatasync(pack.descriptor)
-                    if not os.fstat(pack.descriptor).st_nlink and pack.number in self._sizes:
-                        raise gone(self._directory)
+                for number in unsynced:
+                    self._sync_pack(number)
                 if new_names:
                     sync_directory(self._directory)
             except OSError as error:
                 self._failure = refused(error, self._directory)
                 raise self._failure from error
-            except SetupError as error:
+            except SyncfsError as error:
                 self._failure = error
                 raise
+
+    def _sync_pack(self, number: int) -> None:
+        try:
+            pack = self._open.get(number) or self._opened(number)
+        except FileNotFoundError:
+            present = False
+        else:
+            os.fdatasync(pack.descriptor)
+            present = os.fstat(pack.descriptor).st_nlink > 0
+        if not present and number in self._sizes:
+            raise gone(self._directory)
 
     def remove(self, number: int) -> None:
         """Delete a pack, in which nothing is held any more. Any thread. Raises SetupError."""
         with self._append:
             self._sizes.pop(number, None)
             with self._table:
-                pack = self._open.pop(number, None)
-            if pack is not None:
-                self._unsynced.discard(pack)
+                self._open.pop(number, None)
+            self._unsynced.discard(number)
             try:
                 self.path(number).unlink(missing_ok=True)
             except OSError as error:

@@ -331,6 +331,22 @@ def test_small_chunks_in_memory_are_read_without_waiting(tmp_path: Path) -> None
         assert store.read_cached(Place(place.pack, place.offset, 100_000, address)) is None
 
 
+def test_any_number_of_packs_needs_a_bounded_number_of_descriptors(tmp_path: Path) -> None:
+    chunks = [chunk(number, 300) for number in range(400)]
+    catalogue = MemoryCatalogue()
+    for _ in range(2):
+        with DiskStore(tmp_path, catalogue, pack_bytes=400) as store:
+            before = len(list(Path("/proc/self/fd").iterdir()))
+            for address, data in chunks:
+                store.put(address, data, now=1)
+            assert len(list(Path("/proc/self/fd").iterdir())) <= before + 260
+            store.sync()
+            for address, data in chunks:
+                assert store.get(address) == data
+            assert len(list(Path("/proc/self/fd").iterdir())) <= before + 260
+    assert len(list((tmp_path / "packs").iterdir())) == 400
+
+
 class TestCompaction:
     def filled(self, directory: Path, catalogue: MemoryCatalogue) -> tuple[DiskStore, dict[Address, bytes]]:
         store = DiskStore(directory, catalogue, pack_bytes=40_000)
