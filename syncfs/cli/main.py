@@ -67,8 +67,10 @@ def commands() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit code."""
+    # Not `commands.main()`, which has its own words for errors and interrupts.
     try:
-        code = commands.main(list(arguments), prog_name="syncfs", standalone_mode=False)
+        with commands.make_context("syncfs", list(arguments)) as context:
+            commands.invoke(context)
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read our output has enough; the interpreter must not complain at its end.
@@ -77,11 +79,11 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return error.exit_code
-    except SystemExit as error:
-        return error.code if isinstance(error.code, int) else OTHER
+    except click.exceptions.Exit as error:
+        return error.exit_code
     except BaseException as error:
         return report_failure(error, "--json" in arguments)
-    return code if isinstance(code, int) else OK
+    return OK
 
 
 def main() -> None:

@@ -60,6 +60,15 @@ class Shell:
         return {**os.environ, "SYNCFS_HOME": str(self.home), "PYTHONPATH": str(ROOT), **self.environment, **environment}
 
 
+def has_ended(pid: int) -> bool:
+    """Whether a process is gone, or waits for nothing but its parent to notice."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return state in "ZX"
+
+
 @pytest.fixture
 def shell(tmp_path: Path) -> Iterator[Shell]:
     """A shell whose shares are all ended with the test."""

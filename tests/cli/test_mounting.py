@@ -11,7 +11,7 @@ import pytest
 from syncfs.cli.home import Home
 from syncfs.cli.running import running_share
 from syncfs.mount import mountpoint, table
-from tests.cli.conftest import ROOT, Shell
+from tests.cli.conftest import ROOT, Shell, has_ended
 
 pytestmark = [pytest.mark.fuse, pytest.mark.root]
 
@@ -102,7 +102,7 @@ def test_the_process_behind_a_mount_is_found_from_another_home(shell: Shell, pla
     pid = shell.run("mount", "photos", place, "--json").json["pid"]
     other = Shell(tmp_path / "other")
     assert other.good("umount", place) == ""
-    assert not Path(f"/proc/{pid}").exists()
+    assert has_ended(pid)
 
 
 def test_the_mount_helper(shell: Shell, place: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from syncfs.cli.home import Home
 from syncfs.cli.running import running_share, running_shares
-from tests.cli.conftest import ROOT, Shell
+from tests.cli.conftest import ROOT, Shell, has_ended
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_serving_and_ending(shell: Shell) -> None:
     assert again.err == f"syncfs: 'photos' is already served by process {record.pid}: wait, or end it first\n"
     assert shell.run("leave", "photos", "--yes").code == 5
     assert shell.run("umount", "photos", "--json").json == {"name": "photos", "mountpoint": None}
-    assert not Path(f"/proc/{record.pid}").exists()
+    assert has_ended(record.pid)
     assert running_shares(Home(shell.home)) == []
     assert list((shell.home / "run").iterdir()) == []
     ended = shell.run("umount", "photos")
@@ -65,7 +65,7 @@ def test_peers_and_transfers(served: Shell) -> None:
     report = served.run("transfers", "photos", "--json").json
     assert report["transfers"][0]["path"] == "film.mkv"
     assert served.run("transfers", "--json").json == [report]
-    assert "500 B of 1000 B" in served.good("transfers")
+    assert "500 B of 1.0 KiB" in served.good("transfers")
 
 
 def test_watching_transfers_until_interrupted(served: Shell) -> None:
@@ -145,7 +145,7 @@ def test_a_killed_share_can_be_started_again(served: Shell) -> None:
     record = running_share(Home(served.home), "photos")
     assert record is not None
     os.kill(record.pid, signal.SIGKILL)
-    while Path(f"/proc/{record.pid}/exe").exists():
+    while not has_ended(record.pid):
         time.sleep(0.01)
     assert served.run("list", "--json").json[0]["state"] == "stopped"
     peers = served.run("peers", "photos")
