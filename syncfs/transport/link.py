@@ -261,20 +261,22 @@ class Link:
 
     async def _serve(self, incoming: Incoming, size: int) -> None:
         try:
-            answer = await self._serve_message(self, incoming.message) or (Done(), ())
+            self._answer(incoming, *(await self._serve_message(self, incoming.message) or (Done(), ())))
         except SyncfsError as error:
-            answer = Refused(short_reason(str(error))), ()
+            self._answer(incoming, Refused(short_reason(str(error))))
         except Exception:
             _log.exception("serving %s to %s failed", type(incoming.message).__name__, self.peer.name)
-            answer = Refused("the peer met an internal error: see its log"), ()
+            self._answer(incoming, Refused("the peer met an internal error: see its log"))
         finally:
             self._serving -= size
-        if incoming.request_id:
-            self._session.reply(incoming, *answer)
-        else:
-            self._session.finish(incoming)
         self._wake()
         self._serve_more()
+
+    def _answer(self, incoming: Incoming, message: Message, attachments: Sequence[Buffer] = ()) -> None:
+        if incoming.request_id:
+            self._session.reply(incoming, message, attachments)
+        else:
+            self._session.finish(incoming)
 
     def _tell_waiters(self) -> None:
         reason = self._outcome.reason if self._outcome else "this peer is going away"
@@ -340,8 +342,9 @@ async def run_link(
 ) -> str:
     """Run one link over a stream, from the handshake to the end; the stream is closed whatever happens.
 
-    `serve` answers each message of the peer: None is Done, a SyncfsError becomes a Refused. `on_open` is called once
-    the peer is known, before any message is served; what it returns is awaited beside the link and cancelled with it.
+    `serve` answers each message of the peer: None is Done, a SyncfsError becomes a Refused; many calls run at once, in no
+    fixed order. `on_open` is called once the peer is known, before any message is served; what it returns is awaited
+    beside the link and cancelled with it.
     `fresh` refuses repeated first messages (see wire.replay). The result is the reason of an end in good order.
 
     Raises RefusedError (no member, or not who it must be), ForeignError (broke the protocol), UnavailableError (broke,

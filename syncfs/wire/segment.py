@@ -93,7 +93,11 @@ def encode_segment(
     """
     last = first + len(records) - 1 if last is None else last
     plain = _encoder.encode(records)
-    if not 0 < first <= last or len(records) > min(last - first + 1, MAX_RECORDS) or len(plain) > MAX_PLAIN:
+    if (
+        not 0 < first <= last <= MAX_SEQUENCE
+        or len(records) > min(last - first + 1, MAX_RECORDS)
+        or len(plain) > MAX_PLAIN
+    ):
         raise ValueError(f"{len(records)} records of {len(plain)} bytes do not fit into a segment {first} to {last}")
     public = _encoder.encode(_Public(device, first, last, b"".join(adds), b"".join(drops)))
     sealed = seal_segment(read_keys, nonce, zstandard.ZstdCompressor(level=_LEVEL).compress(plain), public)
