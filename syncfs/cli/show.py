@@ -34,10 +34,9 @@ def time(when: datetime | None) -> str:
     if when is None:
         return NOTHING
     try:
-        when = when.astimezone()
+        return when.astimezone().replace(tzinfo=None).isoformat(" ", "seconds")
     except (OverflowError, OSError, ValueError):  # the first and last hours that a datetime knows
-        return when.strftime("%Y-%m-%d %H:%M:%S UTC")
-    return when.strftime("%Y-%m-%d %H:%M:%S")
+        return when.replace(tzinfo=None).isoformat(" ", "seconds") + " UTC"
 
 
 def duration(seconds: float) -> str:
