@@ -166,7 +166,7 @@ class ChunkCache:
         def lay_down() -> list[Place]:
             for address, data in found:
                 check_address(address, data)
-            return [self._store.write(address, data) for address, data in found]
+            return self._store.write_many(found)
 
         if found:
             small = sum(len(data) for _, data in found) <= SMALL
@@ -189,7 +189,7 @@ class ChunkCache:
         new = [one for one in sealed if not self._store.has(one.address)]
 
         def write() -> list[Place]:
-            return [self._store.write(one.address, one.data) for one in new]
+            return self._store.write_many([(one.address, one.data) for one in new])
 
         places = write() if small else await trio.to_thread.run_sync(write)
         now = self._wall()

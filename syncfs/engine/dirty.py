@@ -28,6 +28,10 @@ class Dirty:
         self._extents = ExtentMap()
         self._cutting: dict[int, bytes] = {}
         self._cut_once: set[int] = set()
+        self._unsaved: list[tuple[int, int]] = []
+        self._shrunk: int | None = None
+        self.has_cuts = False
+        """Whether any chunk was cut, so that the written bytes alone no longer tell the difference to the version."""
 
     @property
     def held(self) -> int:
@@ -48,6 +52,7 @@ class Dirty:
         """Put bytes; returns the chunks that this write completed, which may be cut now."""
         stop = offset + len(data)
         self._extents.write(offset, data)
+        self._note_unsaved(offset, stop)
         self.size = max(self.size, stop)
         self.mtime = self.ctime = now
         complete = []
@@ -58,7 +63,7 @@ class Dirty:
         return complete
 
     async def truncate(self, size: int, load: Load, now: int) -> None:
-        """Set the size; what is cut off reads as zeros if the file grows again. Raises UnavailableError, DamageError."""
+        """Set the size; what is cut off is zeros if the file grows again. Raises UnavailableError, DamageError."""
         if size < self.size and size:
             last = chunk_at(size - 1)
             start, stop = chunk_span(last)
@@ -69,6 +74,8 @@ class Dirty:
                 self._extents.drop(start, stop)
                 self._extents.write(start, bytes(plain))
         if size < self.size:
+            self._shrunk = size if self._shrunk is None else min(self._shrunk, size)
+            self._unsaved = [(start, min(stop, size)) for start, stop in self._unsaved if start < size]
             self._extents.drop(size, self.size)
             count = chunk_count(size)
             del self._entries[count * ENTRY_BYTES :]
@@ -120,9 +127,10 @@ class Dirty:
         start, stop = chunk_span(index)
         self._extents.drop(start, stop)
         self._cutting[index] = plain
+        self.has_cuts = True
 
     def end_cut(self, index: int, plain: bytes, entry: bytes) -> None:
-        """The chunk that began as `plain` is sealed; nothing happens if it was truncated away or cut again meanwhile."""
+        """The chunk that began as `plain` is sealed; ignored if it was truncated away or cut again meanwhile."""
         if self._cutting.get(index) is plain:
             del self._cutting[index]
             self._set_entry(index, entry)
@@ -137,6 +145,30 @@ class Dirty:
             start = chunk_start(index)
             self._extents.overlay(merged, start)
             self._extents.write(start, bytes(merged))
+
+    def take_unsaved(self) -> tuple[int | None, list[tuple[int, bytes]]]:
+        """What a journal lacks: the smallest size the file had since the last call (None: it never shrank), and pieces.
+
+        The pieces tell everything as long as nothing was cut (`has_cuts`).
+        """
+        pieces = [
+            (begin, bytes(piece)) for start, stop in self._unsaved for begin, piece in self._extents.within(start, stop)
+        ]
+        shrunk, self._shrunk, self._unsaved = self._shrunk, None, []
+        return shrunk, pieces
+
+    def settling_costs_more(self, factor: int) -> bool:
+        """Whether cutting the chunks written to would write more than `factor` times what is not saved yet."""
+        written = sum(stop - start for start, stop in self._unsaved)
+        spans = {index for start, stop in self._unsaved for index in chunks_between(start, stop)}
+        cut = sum(min(chunk_span(index)[1], self.size) - chunk_start(index) for index in spans)
+        return cut > factor * written
+
+    def rebase(self) -> None:
+        """A version was made of all that is cut: what is left over is the difference to that version."""
+        self.has_cuts = bool(self._cutting)
+        self._shrunk = None
+        self._unsaved = [(start, start + length) for start, length in self._extents.pieces_lengths()]
 
     def complete_plain(self, index: int) -> bytes | None:
         """The content of a chunk that lies whole in the extents."""
@@ -155,6 +187,15 @@ class Dirty:
             entry = bytes(self._entries[index * ENTRY_BYTES : (index + 1) * ENTRY_BYTES])
             plain = await load(entry) if entry and not is_hole(entry) else b""
         return plain
+
+    def _note_unsaved(self, start: int, stop: int) -> None:
+        if self.has_cuts:
+            return
+        if self._unsaved and self._unsaved[-1][0] <= start <= self._unsaved[-1][1]:
+            first, last = self._unsaved[-1]
+            self._unsaved[-1] = first, max(last, stop)
+        else:
+            self._unsaved.append((start, stop))
 
     def _set_entry(self, index: int, entry: bytes) -> None:
         end = (index + 1) * ENTRY_BYTES

@@ -6,6 +6,7 @@ then every reader on this computer sees the written bytes from memory. An open h
 opened with when another peer changes the file; later opens see the new one.
 """
 
+import logging
 import os
 import stat
 from collections.abc import Callable
@@ -18,19 +19,25 @@ from syncfs.engine.chunks import ChunkCache
 from syncfs.engine.content import BytesLike, Content
 from syncfs.engine.dirty import Dirty
 from syncfs.engine.feed import Feed
+from syncfs.engine.journals import Header, Journals, is_stale
 from syncfs.engine.siblings import SMALL_FILE, Siblings
 from syncfs.index.index import Index, Node
 from syncfs.model.chunking import INLINE_LIMIT, chunk_count
-from syncfs.model.errors import PosixError, SyncfsError
-from syncfs.model.ids import NodeId, Stamp
+from syncfs.model.errors import DamageError, PosixError, SyncfsError
+from syncfs.model.ids import NodeId, Stamp, make_stamp
 from syncfs.model.manifest import depth_for, leaves
 from syncfs.model.records import HOLE, INLINE, MAX_BODY_ENTRIES, VersionRecord
+from syncfs.store.journal import Extent, Replay
+
+_log = logging.getLogger(__name__)
 
 DIRTY_BYTES = 48 * 1024 * 1024
 """Written bytes kept in memory over all files; a writer beyond waits until some are sealed."""
 SETTLE_TASKS = 64
 CUT_TASKS = 4
 PUT_BYTES = 4 * 1024 * 1024
+CUT_FACTOR = 4
+"""An fsync goes to a journal where cutting chunks would write so many times more than was written."""
 
 
 @dataclass(slots=True, eq=False)
@@ -44,7 +51,7 @@ class OpenFile:
     dirty: Dirty | None = None
     handles: int = 0
     writers: int = 0
-    journaled: bool = False
+    versions: int = 0
     lock: trio.Lock = field(default_factory=trio.Lock)
 
 
@@ -67,6 +74,7 @@ class Files:
         feed: Feed | None,
         chunks: ChunkCache,
         siblings: Siblings,
+        journals: Journals,
         nursery: trio.Nursery,
         wall: Callable[[], int],
     ) -> None:
@@ -74,6 +82,7 @@ class Files:
         self._feed = feed
         self._chunks = chunks
         self._siblings = siblings
+        self._journals = journals
         self._nursery = nursery
         self._wall = wall
         self._files: dict[int, OpenFile] = {}
@@ -164,10 +173,26 @@ class Files:
         self._settle_if_unwritten(file)
 
     async def fsync(self, number: int) -> None:
-        """Make everything written to the file so far durable. Raises SetupError, UnavailableError."""
-        await self.settle(self.handle(number).file)
+        """Make everything written to the file so far durable. Raises SetupError, UnavailableError.
+
+        The first fsync of a small file makes a version, since a program that saves once and closes is the normal case.
+        Where that would write over much more than was written, a journal takes just that.
+        """
+        file = self.handle(number).file
+        if file.dirty is not None and self._feed is not None and not self._is_unlinked(file):
+            if self._journal_pays(file, file.dirty):
+                async with file.lock:
+                    if file.dirty is not None and not file.dirty.has_cuts:
+                        await self._journals.save(file.dirty, file.node, file.base, file.content.size)
+            else:
+                await self.settle(file)
         if self._feed is not None:
             await self._feed.durable()
+
+    def _journal_pays(self, file: OpenFile, dirty: Dirty) -> bool:
+        if dirty.has_cuts or dirty.size <= INLINE_LIMIT:
+            return False
+        return file.versions > 0 or self._journals.has(dirty) or dirty.settling_costs_more(CUT_FACTOR)
 
     def release(self, number: int) -> None:
         """Close a handle; the last writing one begins to make a version."""
@@ -249,7 +274,8 @@ class Files:
         self._feed.record([record], adds)
         head = self._index.nodes.must(file.ino).head
         assert head is not None
-        file.base = (Stamp(record.lamport.to_bytes(8, "big") + self._feed.device),)
+        file.base = (make_stamp(record.lamport, self._feed.device),)
+        file.versions += 1
         file.content = Content(size, depth, body, self._chunks)
         if self._shown.get(file.ino) is not None or file.ino in self._shown:
             self._shown[file.ino] = head
@@ -257,6 +283,48 @@ class Files:
         if unchanged and (dirty.settled or size <= INLINE_LIMIT):
             file.dirty = None
             self._unsettled.discard(file)
+        else:
+            dirty.rebase()
+        if self._journals.has(dirty):
+            await self._feed.durable()
+            await self._journals.settled(dirty)
+
+    async def recover(self) -> None:
+        """Take in the journals of an earlier process that was killed; `failure` tells of what could not be."""
+        assert self._feed is not None
+        for path in self._journals.left():
+            try:
+                found = self._journals.open_left(path)
+                if found is not None:
+                    with found[0]:
+                        if not is_stale(self._index, found[1], self._feed.device):
+                            await self._take_in(*found)
+                            await self._feed.durable()
+                        if found[0].damage:
+                            raise DamageError(f"the journal {path} is damaged in part: compare the file with a backup")
+                path.unlink()
+            except SyncfsError as error:
+                self.failure = str(error)
+                _log.error("a journal was not taken in: %s", error)
+
+    async def _take_in(self, journal: Replay, header: Header) -> None:
+        node = self._index.nodes.must(self._index.nodes.intern(header.node))
+        file = self._file(node)
+        if header.base and file.base != header.base:
+            version = self._index.version(header.base[0])
+            if version is None:
+                raise DamageError(f"the journal {journal.path} belongs to a version that is not here: run syncfs check")
+            content = Content(version.size, version.depth, version.body, self._chunks)
+            file = OpenFile(node.ino, node.node, (version.stamp,), content)
+        dirty = file.dirty or await self._begin(file)
+        for entry in journal.entries:
+            if isinstance(entry, Extent):
+                dirty.write(entry.offset, journal.read(entry), self._wall())
+                if dirty.held > DIRTY_BYTES:
+                    await self._cut_touched(dirty)
+            else:
+                await dirty.truncate(entry.size, self._chunks.plain, self._wall())
+        await self.settle(file)
 
     async def _cut_touched(self, dirty: Dirty) -> None:
         """Seal all chunks that hold written bytes, and wait for those already being sealed."""

@@ -2,8 +2,8 @@
 
 When a link opens both sides say up to which record they have applied each feed; whoever has more announces its
 heads. From then on a new head is announced as it comes, with its small segments inside. A head counts only if its
-device signed it and a writer's certificate, signed by the share, names that device: what a reader or a stranger signs is
-refused. Segments that are not inside are fetched from whoever has them, and applied in feed order.
+device signed it and a writer's certificate, signed by the share, names that device: what a reader or a stranger signs
+is refused. Segments that are not inside are fetched from whoever has them, and applied in feed order.
 """
 
 import logging

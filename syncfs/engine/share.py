@@ -26,6 +26,7 @@ from syncfs.engine.chunks import ChunkCache
 from syncfs.engine.feed import Feed
 from syncfs.engine.fetch import Fetcher
 from syncfs.engine.files import Files
+from syncfs.engine.journals import Journals
 from syncfs.engine.owners import OwnerMode, OwnerView
 from syncfs.engine.peers import Peers
 from syncfs.engine.posix import StatFs
@@ -75,6 +76,7 @@ class Share:
         self._keys = member.keys
         self._port = 0
         self._tidy = trio.Event()
+        self._told = trio.Event()
         self.fetcher = Fetcher()
         read = member.keys.read
         sealer = None if read is None else Sealer(read)
@@ -87,7 +89,8 @@ class Share:
                 announce=self._announce, changed=self._own_changed,
             )  # fmt: skip
         siblings = Siblings(index, self.chunks, trio.current_time)
-        self.files = Files(index, self.feed, self.chunks, siblings, nursery, time.time_ns)
+        self.journals = Journals(member.directory / "journal", member.identity)
+        self.files = Files(index, self.feed, self.chunks, siblings, self.journals, nursery, time.time_ns)
         self.volume = Volume(index, self.feed, self.files, owners, self._space)
         self.replicator = Replicator(index, self.feed, read, self.credentials, self.commit, self._theirs_changed)
         self.server = Server(index.feeds, self.chunks, self.replicator, elsewhere)
@@ -119,7 +122,8 @@ class Share:
     async def drain(self) -> None:
         """Give connected peers a moment to take what was announced."""
         with trio.move_on_after(DRAIN_SECONDS):
-            while self.peers is not None and any(link.backlog for link in self.peers.links):
+            # A link tells no event when its backlog is gone.
+            while self.peers is not None and any(link.backlog for link in self.peers.links):  # noqa: ASYNC110
                 await trio.sleep(0.02)
 
     def stop(self) -> None:
@@ -127,7 +131,7 @@ class Share:
         self.stopping.set()
 
     async def go_online(self, network: Network, sources: Sequence[Source] | None = None) -> None:
-        """Listen, look for peers and talk to them until the share is closed. Raises BusyError, SetupError, UsageError."""
+        """Listen, look for peers and talk to them until the share is closed. Raises BusyError, SetupError."""
         options = self.member.options
         host, port = parse_endpoint(options.get("listen") or "[::]:0")
         listeners = await network.listen("" if host == "::" else host, port)
@@ -145,8 +149,8 @@ class Share:
     async def first_tree(self) -> None:
         """In a share that has no record yet, wait a little for a peer to tell the tree."""
         with trio.move_on_after(FIRST_TREE_SECONDS):
-            while not self.index.feeds.applied() and (self.peers is not None):
-                await trio.sleep(0.02)
+            if not self.index.feeds.applied():
+                await self._told.wait()
 
     async def run_tasks(self) -> None:
         """What goes on all the time."""
@@ -187,6 +191,7 @@ class Share:
         self._wake_tidy()
 
     def _theirs_changed(self, changes: object) -> None:
+        self._told.set()
         self.volume.applied(changes, own=False)  # type: ignore[arg-type]
         self._wake_tidy()
 
@@ -252,11 +257,14 @@ async def open_share(home: Path, name: str, owners: OwnerMode = OwnerMode.IDS) -
                 share = Share(home, member, index, presence, store, nursery, view)
                 nursery.start_soon(share.run_tasks)
                 try:
+                    if share.feed is not None:
+                        await share.files.recover()
                     yield share
                 finally:
                     with trio.move_on_after(FLUSH_SECONDS, shield=True):
                         await share.flush()
                         await share.drain()
+                    share.journals.close()
                     nursery.cancel_scope.cancel()
             presence.write_touches()
             index.database.commit()

@@ -61,3 +61,13 @@ def path_of(host: str) -> str:
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
     return "lan" if address.is_private or address.is_link_local or address.is_loopback else "direct"
+
+
+def local_port(listeners: Sequence[Listener]) -> int:
+    """The port that listeners made by `Network.listen` share; 0 if there is none."""
+    for listener in listeners:
+        if isinstance(listener, trio.SocketListener):
+            return int(listener.socket.getsockname()[1])
+        if isinstance(listener, Addressed):
+            return listener.local[1]
+    return 0
