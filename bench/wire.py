@@ -22,7 +22,8 @@ from syncfs.crypto.keys import Role, ShareKeys, derive_keys
 from syncfs.crypto.secrets import Secret, new_writer_secret
 from syncfs.transport.link import Link, run_link
 from syncfs.transport.listener import accept_links
-from syncfs.transport.tcp import listen_tcp, open_tcp, port_of
+from syncfs.transport.streams import local_port
+from syncfs.transport.tcp import listen_tcp, open_tcp
 from syncfs.wire.credentials import Credentials
 from syncfs.wire.messages import Chunks, Get, Message
 from syncfs.wire.session import Priority
@@ -49,7 +50,7 @@ def serve_process(secret: Secret, pipe: Connection) -> None:
     async def main() -> None:
         ours = credentials(derive_keys(secret), "server")
         listeners = await listen_tcp("127.0.0.1", 0)
-        pipe.send(port_of(listeners[0]))
+        pipe.send(local_port(listeners))
 
         def ended(address: str, error: Exception) -> None:
             print(f"{address}: {error}")

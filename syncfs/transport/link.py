@@ -342,9 +342,9 @@ async def run_link(
 ) -> str:
     """Run one link over a stream, from the handshake to the end; the stream is closed whatever happens.
 
-    `serve` answers each message of the peer: None is Done, a SyncfsError becomes a Refused; many calls run at once, in no
-    fixed order. `on_open` is called once the peer is known, before any message is served; what it returns is awaited
-    beside the link and cancelled with it.
+    `serve` answers each message of the peer: None is Done, a SyncfsError becomes a Refused; many calls run at once and
+    in no fixed order. `on_open` is called once the peer is known, before any message is served; what it returns is
+    awaited beside the link and cancelled with it.
     `fresh` refuses repeated first messages (see wire.replay). The result is the reason of an end in good order.
 
     Raises RefusedError (no member, or not who it must be), ForeignError (broke the protocol), UnavailableError (broke,

@@ -131,10 +131,3 @@ def remote_of(stream: trio.abc.Stream) -> tuple[str, int]:
             return "unknown", 0
         return str(host), int(port)
     return stream.remote if isinstance(stream, Addressed) else ("unknown", 0)
-
-
-def port_of(listener: object) -> int:
-    """The port that a listener really has."""
-    if isinstance(listener, trio.SocketListener):
-        return int(listener.socket.getsockname()[1])
-    return listener.local[1] if isinstance(listener, Addressed) else 0

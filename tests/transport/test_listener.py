@@ -9,7 +9,8 @@ from syncfs.model.errors import ForeignError, RefusedError, SyncfsError, Unavail
 from syncfs.transport.link import HANDSHAKE_LIMIT, Link, run_link
 from syncfs.transport.listener import Door, accept_links
 from syncfs.transport.memory import MemoryNetwork
-from syncfs.transport.tcp import TcpNetwork, listen_tcp, open_tcp, port_of
+from syncfs.transport.streams import local_port
+from syncfs.transport.tcp import TcpNetwork, listen_tcp, open_tcp
 from syncfs.wire.messages import Done, Have, Message
 
 from ..wire.people import person
@@ -35,7 +36,7 @@ async def served(network, host: str, door: Door | None = None, on_open=lambda li
                 door=door,
             )
         )
-        yield port_of(listeners[0]), failures
+        yield local_port(listeners), failures
         nursery.cancel_scope.cancel()
 
 
@@ -132,7 +133,7 @@ async def test_a_bug_in_one_link_leaves_the_others(autojump_clock, caplog):
 async def test_all_families_get_one_port():
     listeners = await listen_tcp("", 0)
     try:
-        assert len({port_of(listener) for listener in listeners}) == 1
+        assert len({local_port([listener]) for listener in listeners}) == 1
     finally:
         for listener in listeners:
             await listener.aclose()

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from syncfs.transport.memory import MemoryNetwork
-from syncfs.transport.streams import Listener, Network, Stream
-from syncfs.transport.tcp import TcpNetwork, port_of
+from syncfs.transport.streams import Listener, Network, Stream, local_port
+from syncfs.transport.tcp import TcpNetwork
 
 Opened = tuple[Stream, Stream]
 
@@ -15,7 +15,7 @@ async def listening(network: Network, host: str) -> AsyncIterator[tuple[Listener
     """The one listener of `host` on a free port, closed at the end."""
     (listener,) = await network.listen(host, 0)
     async with listener:
-        yield listener, port_of(listener)
+        yield listener, local_port([listener])
 
 
 async def stream_pair(opener: Network, listener_side: Network, host: str) -> Opened:
