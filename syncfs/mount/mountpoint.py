@@ -59,11 +59,13 @@ def check_fuse(allow_other: bool) -> None:
     """Makes sure that this computer lets us mount at all. Raises SetupError."""
     if not Path(DEVICE).exists():
         raise SetupError(f"there is no {DEVICE}: load the kernel module with 'modprobe fuse', or allow it here")
+    try:
+        os.close(os.open(DEVICE, os.O_RDWR))
+    except OSError as error:
+        raise SetupError(
+            f"{DEVICE} cannot be opened ({error.strerror}): allow it for you, or in this container"
+        ) from error
     if os.geteuid() == 0:
-        try:
-            os.close(os.open(DEVICE, os.O_RDWR))
-        except OSError as error:
-            raise SetupError(f"{DEVICE} cannot be opened ({error.strerror}): allow it in this container") from error
         return
     if shutil.which("fusermount3") is None:
         raise SetupError("there is no fusermount3, without which only root can mount: install the package fuse3")

@@ -104,7 +104,7 @@ class _Session:
         try:
             pyfuse3.init(self._handlers, self._path, fuse_options(self._options, source))
         except RuntimeError as error:
-            raise SetupError(f"{self._path} could not be mounted on: the kernel or fusermount3 refused it") from error
+            raise SetupError(f"nothing could be mounted on {self._path}: the kernel refused it, see the log") from error
         mounted = table.mounted_at(self._path)
         minor = mounted.minor if mounted else -1
         try:

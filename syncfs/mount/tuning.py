@@ -23,11 +23,12 @@ def tune(minor: int, readahead: int, sys: Path = Path("/sys")) -> bool:
         (connection / "max_background", MAX_BACKGROUND),
         (connection / "congestion_threshold", CONGESTION),
     )
-    complete = True
+    refused = []
     for path, value in values:
         try:
             path.write_text(f"{value}\n")
         except OSError as error:
-            complete = False
-            log.info("%s cannot be set (%s): reading ahead stays at the kernel's default", path, error.strerror)
-    return complete
+            refused.append(f"{path} ({error.strerror})")
+    if refused:
+        log.info("reads come in smaller steps, since these could not be set: %s", ", ".join(refused))
+    return not refused
