@@ -198,7 +198,7 @@ def _described(status: ShareStatus) -> str:
         ("process", str(status.pid) if status.pid else None),
         ("listens at", status.listen),
         ("in sync", _answer(status.in_sync) or None),
-        ("peers", f"{show.amount(status.peers, 'peer')} connected" if status.state != "stopped" else None),
+        ("peers", f"{status.peers} connected" if status.state != "stopped" else None),
         ("files", None if status.files is None else f"{status.files:,}, {show.size(status.bytes)}"),
         ("here", None if status.cached_bytes is None else show.size(status.cached_bytes)),
         ("pending", None if status.pending_bytes is None else show.size(status.pending_bytes)),

@@ -104,14 +104,14 @@ class Call(Generic[S, A]):
 
 @dataclass(frozen=True, slots=True)
 class Command(Generic[A, R]):
-    """A command: `part` is the type of its parts, `needs` the protocol the service has to fulfil."""
+    """A command: `part` is the type of its parts, `needs` the method without which a service cannot answer it."""
 
     name: str
     arguments: type[A]
     result: Any
     handler: Callable[[Call[Any, A]], Awaitable[R]]
     part: Any = None
-    needs: type = object
+    needs: str = ""
 
 
 async def _status(call: Call[ShareService, Nothing]) -> ShareStatus:
@@ -185,11 +185,11 @@ CONFIG = Command("config", ConfigArguments, ConfigResult, _config)
 CHECK = Command("check", CheckArguments, CheckReport, _check)
 FLUSH = Command("flush", Nothing, Nothing, _flush)
 STOP = Command("stop", Nothing, Nothing, _stop)
-VERSIONS = Command("versions", PathArguments, list[VersionReport], _versions, needs=HistoryService)
-RESTORE = Command("restore", RestoreArguments, RestoreReport, _restore, needs=HistoryService)
-LOG = Command("log", LogArguments, list[LogEntry], _log, needs=HistoryService)
-CONFLICTS = Command("conflicts", Nothing, list[ConflictReport], _conflicts, needs=HistoryService)
-COLLECT = Command("gc", Nothing, CollectReport, _collect, needs=HistoryService)
+VERSIONS = Command("versions", PathArguments, list[VersionReport], _versions, needs="versions")
+RESTORE = Command("restore", RestoreArguments, RestoreReport, _restore, needs="restore")
+LOG = Command("log", LogArguments, list[LogEntry], _log, needs="log")
+CONFLICTS = Command("conflicts", Nothing, list[ConflictReport], _conflicts, needs="conflicts")
+COLLECT = Command("gc", Nothing, CollectReport, _collect, needs="collect")
 
 COMMANDS: tuple[Command[Any, Any], ...] = (
     STATUS,
@@ -209,4 +209,5 @@ COMMANDS: tuple[Command[Any, Any], ...] = (
 
 def available(service: object) -> Mapping[str, Command[Any, Any]]:
     """The commands that this service can answer, by name."""
-    return MappingProxyType({command.name: command for command in COMMANDS if isinstance(service, command.needs)})
+    answered = (command for command in COMMANDS if not command.needs or hasattr(service, command.needs))
+    return MappingProxyType({command.name: command for command in answered})

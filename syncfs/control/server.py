@@ -97,7 +97,10 @@ class _Caller:
     def _run(self, request: Request) -> Awaitable[object]:
         command = self._commands.get(request.command)
         if command is None:
-            raise UsageError(f"the running share knows no command '{request.command[:40]}'")
+            raise UsageError(
+                f"the running share knows no command '{request.command[:40]}': "
+                "if it was started by an older syncfs, start it again"
+            )
         try:
             arguments = msgspec.json.decode(request.arguments, type=command.arguments)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -2,11 +2,11 @@
 
 All methods run in the trio loop of the share. The plain ones answer at once from what is known; those that may wait are
 async. Each may raise a SyncfsError, whose sentence reaches the person who asked. Values are those of model.reports.
-A share that fulfils only `ShareService` serves only the commands that need no more (control.commands.available).
+A share without some method of `HistoryService` does not serve the command that needs it (control.commands.available).
 """
 
 from datetime import datetime
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from syncfs.model.reports import (
     CheckReport,
@@ -57,7 +57,6 @@ class ShareService(Protocol):
         ...
 
 
-@runtime_checkable
 class HistoryService(Protocol):
     """What a share with a history can do besides."""
 
