@@ -35,8 +35,10 @@ SOLE_IMPORTERS: Final = {
 }
 """A module from outside, and the only layers that may import it."""
 
-_STREAMS: Final = ("trio.open_", "trio.serve_tcp", "trio.serve_ssl", "trio.SocketStream", "trio.SocketListener")
-_STREAM_EXCEPTIONS: Final = {"trio.open_nursery", "trio.open_memory_channel", "trio.open_file", "trio.open_process"}
+_STREAMS: Final = tuple(
+    f"trio.{name}"
+    for name in ("open_tcp", "open_ssl", "open_unix", "serve_tcp", "serve_ssl", "SocketStream", "SocketListener")
+)
 _STREAM_LAYERS: Final = {"transport"}
 """Names of trio that open connections, which only these layers use."""
 
@@ -124,7 +126,7 @@ def _is_guarded(name: str) -> bool:
 
 
 def _opens_streams(name: str) -> bool:
-    return name.startswith(_STREAMS) and name not in _STREAM_EXCEPTIONS
+    return name.startswith(_STREAMS)
 
 
 def _within(name: str, package: str) -> bool:

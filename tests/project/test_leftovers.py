@@ -13,12 +13,13 @@ ROOT = Path(__file__).parents[2]
 RUN = f"probe{os.getpid()}"
 
 
-def check(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tests.leftovers", "--run", RUN, "--directory", str(directory), *arguments]
+def check(directory: Path, argument: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tests.leftovers", "--run", RUN, "--directory", str(directory), argument]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def test_nothing_left_is_silent(tmp_path: Path) -> None:
+    check(tmp_path, "--remember")
     done = check(tmp_path, "--clean")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -40,6 +41,7 @@ def test_a_forgotten_process_is_named_and_ended(tmp_path: Path, monkeypatch: pyt
 def test_a_forgotten_mount_is_named_and_detached(tmp_path: Path) -> None:
     mount = tmp_path / "with space"
     mount.mkdir()
+    check(tmp_path, "--remember")
     subprocess.run(["mount", "-t", "tmpfs", "none", str(mount)], check=True)
     done = check(tmp_path, "--clean")
     assert done.returncode == 1
@@ -49,6 +51,7 @@ def test_a_forgotten_mount_is_named_and_detached(tmp_path: Path) -> None:
 
 @pytest.mark.netns
 def test_a_forgotten_namespace_is_named_and_deleted(tmp_path: Path) -> None:
+    check(tmp_path, "--remember")
     name = f"{leftovers.namespace_prefix(RUN)}h1"
     subprocess.run(["ip", "netns", "add", name], check=True)
     done = check(tmp_path, "--clean")

@@ -1,6 +1,7 @@
 """What a case is, how it is run, and how two records are compared."""
 
 import os
+import shutil
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,10 +30,12 @@ def record(case: Case, directory: Path) -> Record:
     """Run a case in a new directory below `directory` and note what it saw, with the umask 022.
 
     An error that the case does not expect is noted as its last observation, so that it is compared like all others.
+    What the case leaves open is closed, and what it leaves in its directory is removed, which is an observation too.
     """
     place = directory / case.name
     umask = os.umask(0o022)
-    here = Path.cwd()
+    here = os.open(".", os.O_RDONLY)
+    before = _descriptors()
     seen: Record = []
     try:
         place.mkdir(mode=0o755)
@@ -41,9 +44,22 @@ def record(case: Case, directory: Path) -> Record:
         line = traceback.extract_tb(error.__traceback__)[-1]
         seen.append((ENDED_EARLY, f"{type(error).__name__} {error.strerror} at {line.name}:{line.lineno}: {line.line}"))
     finally:
-        os.chdir(here)
+        for descriptor in _descriptors() - before:
+            os.close(descriptor)
+        os.fchdir(here)
+        os.close(here)
         os.umask(umask)
+    failed: list[str] = []
+    shutil.rmtree(
+        place, onerror=lambda call, path, _: failed.append(f"{call.__name__} {Path(path).relative_to(place)}")
+    )
+    seen.append(("removed at the end, but for", failed))
     return seen
+
+
+def _descriptors() -> frozenset[int]:
+    # The listing shows its own descriptor too, which is closed when the second look is taken.
+    return frozenset(int(name) for name in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{name}"))
 
 
 def differences(expected: Record, found: Record) -> list[str]:

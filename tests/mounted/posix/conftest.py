@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import leftovers
 from tests.mounted.posix.acting import STRANGER, call_as
 
 _IN_MEMORY = ("tmpfs", "ramfs", "overlay")
@@ -28,7 +29,7 @@ def disk() -> Iterator[Path]:
             break
     else:
         pytest.skip("needs a directory on a disk (ext4 or alike): set TMPDIR to one")
-    made = Path(tempfile.mkdtemp(prefix="posix-", dir=base))
+    made = Path(tempfile.mkdtemp(prefix="syncfs-test.", dir=base))
     made.chmod(0o755)
     try:
         if os.geteuid() == 0 and call_as(STRANGER, os.stat, made / ".") == "EACCES":
@@ -60,11 +61,11 @@ def _new_directory(place: Path) -> Iterator[Path]:
     made = Path(tempfile.mkdtemp(prefix="case-", dir=place))
     made.chmod(0o755)
     yield made
-    shutil.rmtree(made)
+    shutil.rmtree(made, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
-def mount_point(disk: Path) -> Iterator[Path]:
+def mount_point(disk: Path, run_name: str) -> Iterator[Path]:
     """A new share, mounted as a local file system is for all users, made by the `syncfs` command."""
     command = Path(sys.executable).with_name("syncfs")
     if (
@@ -85,5 +86,6 @@ def mount_point(disk: Path) -> Iterator[Path]:
     syncfs("mount", "posix", str(place), "-o", options)
     try:
         yield place
-    finally:
         syncfs("umount", str(place))
+    finally:
+        leftovers.remove(leftovers.look(run_name, disk), disk)

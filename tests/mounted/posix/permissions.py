@@ -44,7 +44,7 @@ def directory_bits(directory: Path) -> Iterator[Seen]:
         place.chmod(bits)
         for who, user in PEOPLE.items():
             label = f"{bits:03o} {who}"
-            yield f"{label} lists", call_as(user, os.listdir, place)
+            yield f"{label} lists", call_as(user, _listed, place)
             yield f"{label} stats inside", call_as(user, lambda p=place: bool(os.stat(p / "inside")))
             yield f"{label} stats nothing", call_as(user, lambda p=place: bool(os.stat(p / "nothing")))
             yield (
@@ -56,6 +56,10 @@ def directory_bits(directory: Path) -> Iterator[Seen]:
             yield f"{label} renames", call_as(user, os.rename, place / f"by {who}", place / f"moved by {who}")
             yield f"{label} removes", call_as(user, os.unlink, place / f"moved by {who}")
             yield f"{label} goes in", call_as(user, os.chdir, place)
+
+
+def _listed(place: Path) -> list[str]:
+    return sorted(os.listdir(place))
 
 
 def sticky_directories(directory: Path) -> Iterator[Seen]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.mounted.posix.case import ENDED_EARLY, Case, differences, record
-from tests.mounted.posix.table import ALL_CASES
+from tests.mounted.posix.table import ALL_CASES, BEYOND_REACH
 
 
 def _parameter(case: Case) -> object:
@@ -22,7 +22,7 @@ def test_plain_directory(case: Case, plain_directory: Path, another_directory: P
     first, second = record(case, plain_directory), record(case, another_directory)
     labels = [label for label, _ in first]
     assert first
-    assert labels[-1] != ENDED_EARLY, first[-1]
+    assert ENDED_EARLY not in labels, dict(first)[ENDED_EARLY]
     assert len(labels) == len(set(labels)), sorted(label for label in labels if labels.count(label) > 1)
     assert not differences(first, second)
 
@@ -31,7 +31,8 @@ def test_plain_directory(case: Case, plain_directory: Path, another_directory: P
 @every_case
 def test_mount(case: Case, plain_directory: Path, mounted_directory: Path) -> None:
     """The mount shows what the plain directory shows."""
-    different = differences(record(case, plain_directory), record(case, mounted_directory))
+    found = differences(record(case, plain_directory), record(case, mounted_directory))
+    different = [line for line in found if not any(out.match(f"{case.name}: {line}") for out, _ in BEYOND_REACH)]
     assert not different, f"{len(different)} differences\n" + "\n".join(different[:40])
 
 

@@ -39,12 +39,11 @@ def moments(directory: Path) -> Iterator[Seen]:
     os.mkfifo(directory / "fifo")
     for label, moment in MOMENTS.items():
         for path in (file, place, link, directory / "fifo"):
-            os.utime(path, ns=(moment, moment + SECOND), follow_symlinks=False)
-            yield f"{path.name} at {label}", _times(path)
+            set_to = attempt(os.utime, path, ns=(moment, moment + SECOND), follow_symlinks=False)
+            yield f"{path.name} at {label}", (set_to, _times(path))
     descriptor = os.open(file, os.O_RDWR)
     for label, moment in MOMENTS.items():
-        os.utime(descriptor, ns=(moment + 1, moment))
-        yield f"open file at {label}", _times(file)
+        yield f"open file at {label}", (attempt(os.utime, descriptor, ns=(moment + 1, moment)), _times(file))
     os.close(descriptor)
 
 
