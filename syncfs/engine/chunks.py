@@ -6,6 +6,7 @@ decrypted and stored in one trip to a thread.
 """
 
 import errno
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
@@ -23,6 +24,9 @@ SMALL = 64 * 1024
 PLAIN_CACHE_BYTES = 64 * 1024 * 1024
 PREFETCH_BYTES = 32 * 1024 * 1024
 """Prefetched chunks under way at most."""
+
+
+_log = logging.getLogger(__name__)
 
 
 class PlainCache:
@@ -273,6 +277,8 @@ class ChunkCache:
             await self.plain(entry, Urgency.AHEAD)
         except SyncfsError:
             return  # whoever really reads it will be told
+        except Exception:
+            _log.exception("reading ahead failed")
         finally:
             self._prefetching -= size
 

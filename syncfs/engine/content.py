@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from syncfs.model.chunking import chunk_count, chunk_span, chunks_between
-from syncfs.model.manifest import is_hole, leaf_place
+from syncfs.model.chunking import chunk_span, chunks_between
+from syncfs.model.manifest import FAN_OUT, entries_of, is_hole, leaf_place
 from syncfs.model.records import ENTRY_BYTES, INLINE
 
 BytesLike = bytes | bytearray | memoryview
@@ -56,13 +56,20 @@ class Content:
             await self._load_leaf(index)
         return found
 
-    async def entries(self) -> bytearray:
-        """All entries of the manifest, 64 bytes a chunk."""
-        if self._depth == INLINE:
-            return bytearray()
-        found = bytearray()
-        for index in range(chunk_count(self.size)):
-            found += await self.entry(index)
+    async def entries(self) -> dict[int, bytes]:
+        """All entries of the manifest that are no holes. Raises UnavailableError, DamageError."""
+        return {} if self._depth == INLINE else await self._entries_below(self._body, self._depth, 0)
+
+    async def _entries_below(self, body: bytes, depth: int, first: int) -> dict[int, bytes]:
+        found: dict[int, bytes] = {}
+        for number, entry in enumerate(entries_of(body)):
+            index = first + number * FAN_OUT**depth
+            if is_hole(entry):
+                continue
+            if depth == 0:
+                found[index] = entry
+            else:
+                found |= await self._entries_below(await self._chunks.plain(entry), depth - 1, index)
         return found
 
     def read_ready(self, start: int, stop: int) -> BytesLike | None:

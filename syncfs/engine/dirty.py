@@ -10,7 +10,6 @@ from syncfs.engine.content import BytesLike
 from syncfs.engine.extents import ExtentMap
 from syncfs.model.chunking import chunk_at, chunk_count, chunk_span, chunk_start, chunks_between
 from syncfs.model.manifest import is_hole
-from syncfs.model.records import ENTRY_BYTES, HOLE
 
 Load = Callable[[bytes], Awaitable[bytes]]
 """Gives the plaintext of a manifest entry."""
@@ -19,7 +18,7 @@ Load = Callable[[bytes], Awaitable[bytes]]
 class Dirty:
     """What differs from the version that a file had; used on the loop's thread only."""
 
-    def __init__(self, size: int, entries: bytearray, now: int) -> None:
+    def __init__(self, size: int, entries: dict[int, bytes], now: int) -> None:
         self.size = size
         self.mtime = now
         self.ctime = now
@@ -70,7 +69,7 @@ class Dirty:
             if size < stop:
                 plain = bytearray(await self.chunk(last, load))[: size - start]
                 self._cutting.pop(last, None)
-                self._set_entry(last, HOLE)
+                self._entries.pop(last, None)
                 self._extents.drop(start, stop)
                 self._extents.write(start, bytes(plain))
         if size < self.size:
@@ -78,9 +77,9 @@ class Dirty:
             self._unsaved = [(start, min(stop, size)) for start, stop in self._unsaved if start < size]
             self._extents.drop(size, self.size)
             count = chunk_count(size)
-            del self._entries[count * ENTRY_BYTES :]
-            for index in [index for index in self._cutting if index >= count]:
-                del self._cutting[index]
+            for layer in (self._entries, self._cutting):
+                for index in [index for index in layer if index >= count]:
+                    del layer[index]
         self.size = size
         self.mtime = self.ctime = now
 
@@ -133,8 +132,10 @@ class Dirty:
         """The chunk that began as `plain` is sealed; ignored if it was truncated away or cut again meanwhile."""
         if self._cutting.get(index) is plain:
             del self._cutting[index]
-            self._set_entry(index, entry)
-            if not is_hole(entry):
+            if is_hole(entry):
+                self._entries.pop(index, None)
+            else:
+                self._entries[index] = entry
                 self.adds.append(entry[-32:])
 
     def undo_cut(self, index: int, plain: bytes) -> None:
@@ -176,16 +177,16 @@ class Dirty:
         stop = min(stop, self.size)
         return self._extents.whole(start, stop) if self._extents.covers(start, stop) else None
 
-    def manifest(self, size: int) -> bytes:
-        """The entries of a file of `size` bytes; chunks never written are holes."""
-        length = chunk_count(size) * ENTRY_BYTES
-        return bytes(self._entries[:length]).ljust(length, b"\0")
+    def entries(self, size: int) -> dict[int, bytes]:
+        """The manifest entries of a file of `size` bytes; chunks without one are holes."""
+        count = chunk_count(size)
+        return {index: entry for index, entry in self._entries.items() if index < count}
 
     async def _base(self, index: int, load: Load) -> bytes:
         plain = self._cutting.get(index)
         if plain is None:
-            entry = bytes(self._entries[index * ENTRY_BYTES : (index + 1) * ENTRY_BYTES])
-            plain = await load(entry) if entry and not is_hole(entry) else b""
+            entry = self._entries.get(index)
+            plain = b"" if entry is None else await load(entry)
         return plain
 
     def _note_unsaved(self, start: int, stop: int) -> None:
@@ -196,9 +197,3 @@ class Dirty:
             self._unsaved[-1] = first, max(last, stop)
         else:
             self._unsaved.append((start, stop))
-
-    def _set_entry(self, index: int, entry: bytes) -> None:
-        end = (index + 1) * ENTRY_BYTES
-        if len(self._entries) < end:
-            self._entries.extend(bytes(end - len(self._entries)))
-        self._entries[index * ENTRY_BYTES : end] = entry

@@ -25,8 +25,8 @@ from syncfs.index.index import Index, Node
 from syncfs.model.chunking import INLINE_LIMIT, chunk_count
 from syncfs.model.errors import DamageError, PosixError, SyncfsError
 from syncfs.model.ids import NodeId, Stamp, make_stamp
-from syncfs.model.manifest import depth_for, leaves
-from syncfs.model.records import HOLE, INLINE, MAX_BODY_ENTRIES, VersionRecord
+from syncfs.model.manifest import FAN_OUT, depth_for, join_entries, leaves
+from syncfs.model.records import HOLE, INLINE, VersionRecord
 from syncfs.store.journal import Extent, Replay
 
 _log = logging.getLogger(__name__)
@@ -349,8 +349,13 @@ class Files:
         async with self._cutting:
             try:
                 await self._seal(dirty, [(index, plain)])
-            except SyncfsError as error:
-                self.failure = str(error)
+            except Exception as error:
+                self._report(error)
+
+    def _report(self, error: Exception) -> None:
+        """A failure in the background: the bytes stay in memory, and the share goes on."""
+        self.failure = str(error) if isinstance(error, SyncfsError) else f"an internal error ({error!r}): see the log"
+        _log.error("written data could not be stored yet: %s", self.failure, exc_info=error)
 
     async def _seal(self, dirty: Dirty, batch: list[tuple[int, bytes]]) -> None:
         try:
@@ -366,15 +371,14 @@ class Files:
             self._wake()
 
     async def _manifest(self, dirty: Dirty, size: int) -> tuple[int, bytes]:
-        depth, entries = depth_for(chunk_count(size)), dirty.manifest(size)
+        count = chunk_count(size)
+        depth, entries = depth_for(count), dirty.entries(size)
         for _ in range(depth):
-            parts = leaves(entries)
-            sealed = iter(await self._chunks.put([part for part in parts if part]))
-            made = [next(sealed) if part else HOLE for part in parts]
-            dirty.adds += [entry[-32:] for entry in made if entry != HOLE]
-            entries = b"".join(made)
-        assert len(entries) <= MAX_BODY_ENTRIES * len(HOLE)
-        return depth, entries
+            parts = leaves(entries, count)
+            entries = dict(zip(parts, await self._chunks.put(list(parts.values())), strict=True))
+            dirty.adds += [entry[-32:] for entry in entries.values()]
+            count = -(-count // FAN_OUT)
+        return depth, join_entries(entries, count)
 
     def _file(self, node: Node) -> OpenFile:
         file = self._files.get(node.ino)
@@ -410,6 +414,8 @@ class Files:
                 await self.settle(file)
             except SyncfsError:
                 return  # kept in memory; `failure` says why, and the next fsync, close or flush tries again
+            except Exception as error:
+                self._report(error)
 
     def _dispose(self, file: OpenFile) -> None:
         if file.handles == 0 and file.dirty is None and self._files.get(file.ino) is file:

@@ -4,6 +4,7 @@
 share can be opened without its network, for importing a tree or checking.
 """
 
+import logging
 import os
 import random
 import time
@@ -50,6 +51,9 @@ TIDY_SECONDS = 1.0
 FLUSH_SECONDS = 30.0
 DRAIN_SECONDS = 2.0
 FIRST_TREE_SECONDS = 5.0
+
+
+_log = logging.getLogger(__name__)
 
 
 class Share:
@@ -206,11 +210,9 @@ class Share:
         while True:
             try:
                 await feed.run()
-            except SyncfsError as error:
-                self.problem = str(error)
-                await trio.sleep(TIDY_SECONDS)
-            else:
-                self.problem = ""
+            except Exception as error:
+                self._report(error)
+            await trio.sleep(TIDY_SECONDS)
 
     async def _keep_tidy(self) -> None:
         while True:
@@ -220,11 +222,17 @@ class Share:
             try:
                 self.presence.write_touches()
                 self.commit()
-            except SyncfsError as error:
-                self.problem = str(error)
-                continue
-            if self.index.database.log_bytes() > CHECKPOINT_BYTES:
-                await trio.to_thread.run_sync(self.index.database.checkpoint)
+                self.problem = ""
+                if self.index.database.log_bytes() > CHECKPOINT_BYTES:
+                    await trio.to_thread.run_sync(self.index.database.checkpoint)
+            except Exception as error:
+                self._report(error)
+                self._wake_tidy()
+
+    def _report(self, error: Exception) -> None:
+        """Something in the background failed; it is tried again, and the share goes on."""
+        self.problem = str(error) if isinstance(error, SyncfsError) else f"an internal error ({error!r}): see the log"
+        _log.error("%s", self.problem, exc_info=error)
 
     def _space(self) -> StatFs:
         disk = os.statvfs(self.member.directory)

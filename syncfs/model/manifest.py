@@ -6,7 +6,7 @@ entries; a leaf is sealed as a chunk, and the entries of the leaves form the nex
 chunk thus changes one leaf for each depth.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from syncfs.model.chunking import chunk_count
 from syncfs.model.errors import ForeignError
@@ -29,11 +29,21 @@ def depth_for(entries: int) -> int:
     return depth
 
 
-def leaves(entries: bytes) -> list[bytes]:
-    """Cut entries into leaves; a leaf that is nothing but holes is empty."""
-    width = FAN_OUT * ENTRY_BYTES
-    cut = [entries[start : start + width] for start in range(0, len(entries), width)]
-    return [leaf if leaf.strip(b"\0") else b"" for leaf in cut]
+def leaves(entries: Mapping[int, bytes], count: int) -> dict[int, bytes]:
+    """Cut `count` entries, of which those not given are holes, into leaves; leaves of holes only are left out."""
+    cut: dict[int, bytearray] = {}
+    for index, entry in entries.items():
+        number, at = divmod(index, FAN_OUT)
+        leaf = cut.get(number)
+        if leaf is None:
+            leaf = cut[number] = bytearray(min(FAN_OUT, count - number * FAN_OUT) * ENTRY_BYTES)
+        leaf[at * ENTRY_BYTES : (at + 1) * ENTRY_BYTES] = entry
+    return {number: bytes(leaf) for number, leaf in cut.items()}
+
+
+def join_entries(entries: Mapping[int, bytes], count: int) -> bytes:
+    """The body that `count` entries make, of which those not given are holes."""
+    return b"".join(entries.get(index, HOLE) for index in range(count))
 
 
 def leaf_place(index: int, depth: int) -> tuple[int, int]:

@@ -20,6 +20,8 @@ INLINE = -1
 """The `depth` of a version whose body is its content."""
 MAX_BODY_ENTRIES = 64
 """A manifest of more entries is cut into leaves (see model.manifest)."""
+MAX_DEPTH = 5
+"""Enough for files of 2**63 bytes."""
 MAX_NAME = 255
 MAX_TARGET = 4095
 MAX_XATTR_BYTES = 64 * 1024
@@ -69,8 +71,9 @@ class NodeRecord(Struct, frozen=True, array_like=True, tag="n"):
 class LinkRecord(Struct, frozen=True, array_like=True, tag="l"):
     """Places a link: `name` in directory `parent` shows `node`; the greatest stamp of a link wins.
 
-    `seen` holds, where `deleted`, the heads of the node that the deleting device had seen. `from_parent` and `from_name`
-    tell where a moved link was before: a move that takes part in a cycle is undone to there.
+    `seen` holds, where `deleted` took the last name that the deleting device knew of a file, the heads it had seen, and
+    is empty otherwise. `from_parent` and `from_name` tell where a moved link was before: a move that takes part in a
+    cycle is undone to there.
     """
 
     lamport: int
@@ -160,7 +163,7 @@ def _check_body(record: VersionRecord) -> None:
         _require(len(record.body) == record.size <= INLINE_LIMIT, "inline content")
     else:
         entries, odd = divmod(len(record.body), ENTRY_BYTES)
-        _require(not odd and 0 <= record.depth <= 4 and entries <= MAX_BODY_ENTRIES, "manifest")
+        _require(not odd and 0 <= record.depth <= MAX_DEPTH and entries <= MAX_BODY_ENTRIES, "manifest")
         _require(record.depth > 0 or entries == chunk_count(record.size), "manifest")
 
 
