@@ -15,17 +15,16 @@ setuid and setgid bits to us (libfuse asks for that, and cannot be told not to):
 """
 
 import errno
-import stat
 from collections.abc import Callable, Sequence
-from typing import Final
 
 import pyfuse3
 
-from syncfs.engine.posix import AttributeChange, Attributes, Caller, RenameFlags
+from syncfs.engine.posix import Attributes, RenameFlags
 from syncfs.model.errors import PosixError
 from syncfs.mount.answers import Failures, at_once, in_time, to_the_end
-from syncfs.mount.entries import Entries
+from syncfs.mount.entries import Entries, asked_change, caller_of, checked_name, sizes_reply
 from syncfs.mount.known import KernelView
+from syncfs.mount.listing import Listing
 from syncfs.mount.loop import RequestLoop
 from syncfs.mount.privileges import without_privileges
 from syncfs.mount.volume import Buffer, Volume
@@ -33,11 +32,6 @@ from syncfs.mount.xattrs import Xattrs
 
 Reply = pyfuse3.EntryAttributes
 Asker = pyfuse3.RequestContext
-
-MAX_NAME: Final = 255
-DOT: Final = 1
-DOT_DOT: Final = 2
-"""Offsets after `.` and `..` in a listing; those of the volume are above."""
 
 
 class Handlers(pyfuse3.Operations):
@@ -65,6 +59,7 @@ class Handlers(pyfuse3.Operations):
         self._volume = volume
         self._known = known
         self._entries = entries
+        self._listing = Listing(volume, known, entries)
         self._xattrs = xattrs
         self._drop_pages = drop_pages
 
@@ -101,15 +96,7 @@ class Handlers(pyfuse3.Operations):
         change = without_privileges(
             lambda: self._volume.getattr(ino).mode,
             ctx.uid,
-            AttributeChange(
-                mode=stat.S_IMODE(attr.st_mode) if fields.update_mode else None,
-                uid=attr.st_uid if fields.update_uid else None,
-                gid=attr.st_gid if fields.update_gid else None,
-                size=attr.st_size if fields.update_size else None,
-                atime=attr.st_atime_ns if fields.update_atime else None,
-                mtime=attr.st_mtime_ns if fields.update_mtime else None,
-                ctime=attr.st_ctime_ns if fields.update_ctime else None,
-            ),
+            asked_change(attr, fields),
         )
         attributes = await self._volume.setattr(ino, change, fh)
         if change.mode is not None and self._xattrs.acls:
@@ -123,24 +110,24 @@ class Handlers(pyfuse3.Operations):
     @at_once
     def mknod(self, parent: int, name: bytes, mode: int, rdev: int, ctx: Asker) -> Reply:
         mode, acls = self._xattrs.inherited(parent, mode)
-        made = self._volume.mknod(parent, _checked(name), mode, rdev, _caller(ctx))
+        made = self._volume.mknod(parent, checked_name(name), mode, rdev, caller_of(ctx))
         self._xattrs.adopt(made.ino, acls)
         return self._entry(made)
 
     @at_once
     def mkdir(self, parent: int, name: bytes, mode: int, ctx: Asker) -> Reply:
         mode, acls = self._xattrs.inherited(parent, mode)
-        made = self._volume.mkdir(parent, _checked(name), mode, _caller(ctx))
+        made = self._volume.mkdir(parent, checked_name(name), mode, caller_of(ctx))
         self._xattrs.adopt(made.ino, acls)
         return self._entry(made)
 
     @at_once
     def symlink(self, parent: int, name: bytes, target: bytes, ctx: Asker) -> Reply:
-        return self._entry(self._volume.symlink(parent, _checked(name), target, _caller(ctx)))
+        return self._entry(self._volume.symlink(parent, checked_name(name), target, caller_of(ctx)))
 
     @at_once
     def link(self, ino: int, new_parent: int, new_name: bytes, ctx: Asker) -> Reply:
-        return self._entry(self._volume.link(ino, new_parent, _checked(new_name)))
+        return self._entry(self._volume.link(ino, new_parent, checked_name(new_name)))
 
     @at_once
     def unlink(self, parent: int, name: bytes, ctx: Asker) -> None:
@@ -164,7 +151,7 @@ class Handlers(pyfuse3.Operations):
             known_flags = RenameFlags(flags)
         except ValueError:
             raise PosixError(errno.EINVAL) from None
-        await self._volume.rename(old_parent, old_name, new_parent, _checked(new_name), known_flags)
+        await self._volume.rename(old_parent, old_name, new_parent, checked_name(new_name), known_flags)
 
     @in_time
     async def open(self, ino: int, flags: int, ctx: Asker) -> pyfuse3.FileInfo:
@@ -178,7 +165,7 @@ class Handlers(pyfuse3.Operations):
         self, parent: int, name: bytes, mode: int, flags: int, ctx: Asker
     ) -> tuple[pyfuse3.FileInfo, Reply]:
         mode, acls = self._xattrs.inherited(parent, mode)
-        made, handle = await self._volume.create(parent, _checked(name), mode, flags, _caller(ctx))
+        made, handle = await self._volume.create(parent, checked_name(name), mode, flags, caller_of(ctx))
         self._known.opened(handle, made.ino)
         self._xattrs.adopt(made.ino, acls)
         return pyfuse3.FileInfo(fh=handle, keep_cache=True), self._entry(made)
@@ -218,19 +205,7 @@ class Handlers(pyfuse3.Operations):
 
     @at_once
     def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
-        reply, pointer = pyfuse3.readdir_reply, self._entries.pointer
-        if start_id < DOT and not reply(token, b".", pointer(fh, stat.S_IFDIR), DOT):
-            return
-        if start_id < DOT_DOT and not reply(token, b"..", pointer(self._parent(fh), stat.S_IFDIR), DOT_DOT):
-            return
-        entry_of, looked_up = self._entries.of, self._known.looked_up
-        after = max(start_id, DOT_DOT)
-        while page := self._volume.readdir(fh, after):
-            for listed in page:
-                if not reply(token, listed.name, entry_of(listed.attributes), listed.cookie):
-                    return
-                looked_up(listed.attributes.ino)
-                after = listed.cookie
+        self._listing.reply(fh, start_id, token)
 
     @at_once
     def releasedir(self, fh: int) -> None:
@@ -242,12 +217,7 @@ class Handlers(pyfuse3.Operations):
 
     @at_once
     def statfs(self, ctx: Asker) -> pyfuse3.StatvfsData:
-        sizes, reply = self._volume.statfs(), pyfuse3.StatvfsData()
-        reply.f_bsize = reply.f_frsize = sizes.block_size
-        reply.f_blocks, reply.f_bfree, reply.f_bavail = sizes.blocks, sizes.free, sizes.available
-        reply.f_files, reply.f_ffree, reply.f_favail = sizes.files, sizes.files_free, sizes.files_free
-        reply.f_namemax = MAX_NAME
-        return reply
+        return sizes_reply(self._volume.statfs())
 
     @at_once
     def access(self, ino: int, mode: int, ctx: Asker) -> bool:
@@ -280,19 +250,3 @@ class Handlers(pyfuse3.Operations):
     def _entry(self, attributes: Attributes) -> Reply:
         self._known.looked_up(attributes.ino)
         return self._entries.of(attributes)
-
-    def _parent(self, ino: int) -> int:
-        try:
-            return self._volume.lookup(ino, b"..").ino
-        except PosixError:
-            return ino
-
-
-def _caller(ctx: Asker) -> Caller:
-    return Caller(uid=ctx.uid, gid=ctx.gid, umask=ctx.umask, pid=ctx.pid)
-
-
-def _checked(name: bytes) -> bytes:
-    if len(name) > MAX_NAME:
-        raise PosixError(errno.ENAMETOOLONG)
-    return name
