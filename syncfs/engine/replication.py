@@ -67,7 +67,8 @@ class Replicator:
         self.last_refusal = ""
         """The last thing that a peer sent and we did not take, for `status`."""
         self.taking = 0
-        """Heads whose segments are being fetched or applied."""
+        """Heads whose segments are being fetched or applied, or wait for it."""
+        self._taken = trio.Event()
 
     def opened(self, link: Link) -> None:
         """A link stands: say what we have."""
@@ -113,22 +114,33 @@ class Replicator:
         for certificate in message.certificates:
             self._learn_certificate(certificate)
         inside = {Address(address): data for address, data in message.segments}
-        for encoded in message.heads:
-            head = decode_head(encoded)
+        self.taking += len(message.heads)
+        try:
+            await self._take_heads(link, [decode_head(encoded) for encoded in message.heads], inside)
+        finally:
+            self.taking -= len(message.heads)
+            if not self.taking:
+                self._taken.set()
+                self._taken = trio.Event()
+
+    async def all_taken(self) -> None:
+        """Return when all that was announced until now is applied, or could not be."""
+        while self.taking:
+            await self._taken.wait()
+
+    async def _take_heads(self, link: Link, heads: Sequence[SignedHead], inside: Mapping[Address, bytes]) -> None:
+        for head in heads:
             known = self._links.get(link)
             if known is not None:
                 known.has[head.device] = max(known.has.get(head.device, 0), head.sequence)
             lock = self._locks.setdefault(head.device, trio.Lock())
             async with lock:
-                self.taking += 1
                 try:
                     await self._take(link, head, inside)
                 except (ForeignError, BadChunkError) as error:
                     self.last_refusal = f"{link.peer.name}: {error}"
                     _log.warning("refused what %s announced: %s", link.peer.name, error)
                     raise
-                finally:
-                    self.taking -= 1
 
     def in_sync(self) -> bool:
         """Whether we have all that was announced, and every linked peer all that we have."""

@@ -51,6 +51,8 @@ TIDY_SECONDS = 1.0
 FLUSH_SECONDS = 30.0
 DRAIN_SECONDS = 2.0
 FIRST_TREE_SECONDS = 5.0
+WHOLE_TREE_SECONDS = 60.0
+"""What is told by then is shown, and the rest comes into the mount as it is told."""
 
 
 _log = logging.getLogger(__name__)
@@ -151,10 +153,13 @@ class Share:
         return self._port
 
     async def first_tree(self) -> None:
-        """In a share that has no record yet, wait a little for a peer to tell the tree."""
+        """In a share that has no record yet, wait a little for a peer to tell the tree, and longer while it does."""
+        if self.index.feeds.applied():
+            return
         with trio.move_on_after(FIRST_TREE_SECONDS):
-            if not self.index.feeds.applied():
-                await self._told.wait()
+            await self._told.wait()
+        with trio.move_on_after(WHOLE_TREE_SECONDS):
+            await self.replicator.all_taken()
 
     async def run_tasks(self) -> None:
         """What goes on all the time."""
