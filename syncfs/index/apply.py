@@ -1,17 +1,24 @@
 """Applying records to the index: the same path for our own and for everybody else's.
 
 Applying is idempotent and independent of order: per field group and per link the greatest stamp wins, versions are a
-set, and the visible tree is derived from that.
+set, and the visible tree is derived from that (view.py). The usual new file, with a free name in a directory that is
+shown, is written as it will be seen at once; all else is noted for the view to follow.
 """
 
 import stat
+from collections.abc import Iterable
+from typing import Any
 
 from syncfs.index.database import IndexDatabase
-from syncfs.index.moves import rehang
-from syncfs.index.nodes import GROUPS, MODE, OWNER, TIMES, XATTRS, Node, NodeTable, pack_xattrs
+from syncfs.index.nodes import BIRTH, GROUPS, MODE, OWNER, TIMES, XATTRS, Node, NodeTable, pack_xattrs
+from syncfs.index.schema import ROOT_INO
 from syncfs.index.view import View
-from syncfs.model.ids import NO_STAMP, STAMP_BYTES, DeviceId, Stamp, make_stamp
+from syncfs.model.ids import NO_STAMP, DeviceId, NodeId, Stamp, make_stamp
 from syncfs.model.records import LinkRecord, NodeRecord, Record, SettingRecord, VersionRecord
+from syncfs.model.versions import heads_after, replaced
+
+_MIN, _MAX = -(2**63), 2**63 - 1
+"""The numbers that a column can hold; records may tell other times, which no calendar knows."""
 
 
 class Applier:
@@ -21,155 +28,183 @@ class Applier:
         self._database = database
         self._nodes = nodes
         self._view = view
+        self._fresh: set[int] = set()
 
-    def apply(self, record: Record, device: DeviceId) -> None:
-        """Apply one record of a device's feed."""
-        stamp = make_stamp(record.lamport, device)
-        match record:
-            case NodeRecord():
-                self._apply_node(record, stamp)
-            case LinkRecord():
-                self._apply_link(record, stamp)
-            case VersionRecord():
-                self._apply_version(record, stamp)
-            case SettingRecord():
-                self._database.write(
-                    "INSERT INTO settings (key, value, stamp) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE "
-                    "SET value = excluded.value, stamp = excluded.stamp WHERE excluded.stamp > stamp",
-                    (record.key, record.value, stamp),
-                )
+    def apply(self, records: Iterable[Record], device: DeviceId) -> None:
+        """Apply records of one device's feed."""
+        self._fresh.clear()
+        for record in records:
+            stamp = make_stamp(record.lamport, device)
+            match record:
+                case NodeRecord():
+                    self._apply_node(record, stamp)
+                case LinkRecord():
+                    self._apply_link(record, stamp)
+                case VersionRecord():
+                    self._apply_version(record, stamp)
+                case SettingRecord():
+                    self._database.write(
+                        "INSERT INTO settings (key, value, stamp) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE "
+                        "SET value = excluded.value, stamp = excluded.stamp WHERE excluded.stamp > stamp",
+                        (record.key, record.value, stamp),
+                    )
+        self._view.settle()
+        self._nodes.flush()
 
     def _apply_node(self, record: NodeRecord, stamp: Stamp) -> None:
         ino = self._nodes.ino_of(record.node)
+        groups = _group_values(record)
         if ino is None:
-            fields: dict[str, object] = {"node": record.node, "ctime": record.time}
-            groups = _group_values(record)
+            fields: dict[str, Any] = {"ctime": _fitting(record.time)}
             for values in groups.values():
                 fields |= values
-            known = len(groups) == GROUPS
-            fields["stamps"] = (
-                stamp if known else b"".join(stamp if group in groups else NO_STAMP for group in range(GROUPS))
-            )
-            self._nodes.insert(fields)
+            fields["stamps"] = stamp
+            if len(groups) < GROUPS:
+                fields["stamps"] = b"".join(stamp if group in groups else NO_STAMP for group in range(GROUPS))
+            self._fresh.add(self._nodes.insert(record.node, fields))
             return
-        node = self._nodes.must(ino)
+        node = self._real(ino)
         fields = {}
         stamps = [node.group_stamp(group) for group in range(GROUPS)]
-        for group, values in _group_values(record).items():
+        for group, values in groups.items():
             if stamp > stamps[group]:
                 stamps[group] = stamp
                 fields |= values
-        if not fields:
+        if stamps == [node.group_stamp(group) for group in range(GROUPS)]:
             return
-        fields["ctime"] = max(node.ctime, record.time)
+        fields["ctime"] = max(node.ctime, _fitting(record.time))
         fields["stamps"] = stamps[0] if len(set(stamps)) == 1 else b"".join(stamps)
-        self._nodes.set(ino, fields)
-        self._view.changes.nodes.add(ino)
-        if fields.get("kind", node.kind) != node.kind:
-            self._view.refresh_node(ino)
-        elif node.heads > 1:
-            self._refresh_views(node)
+        kind = fields.get("kind", node.kind)
+        if ino == ROOT_INO:
+            fields.pop("kind", None)
+        elif kind != node.kind:
+            self._change_kind(node, kind)
+        self._nodes.set(ino, **fields)
+        if ino != ROOT_INO and kind != node.kind:
+            self._view.touch(ino)
+            if kind == stat.S_IFDIR:
+                self._view.touch_place_of(node.node)
+        elif node.copies is not None:
+            self._view.touch(ino)
+
+    def _change_kind(self, node: Node, kind: int) -> None:
+        """Prepare for a node to be born; nothing may be seen of what it was, if it was something before."""
+        if node.kind or (node.nlink and kind == stat.S_IFDIR):
+            self._view.withdraw(node)
 
     def _apply_link(self, record: LinkRecord, stamp: Stamp) -> None:
-        row = self._database.read(
-            "SELECT id, parent, name, stamp, shown_parent, shown_name FROM links WHERE link = ?", (record.link,)
-        )
-        if row is not None and stamp <= row[3]:
-            return
-        ino, parent = self._nodes.intern(record.node), self._nodes.intern(record.parent)
+        ino = self._nodes.intern(record.node)
+        is_new = ino in self._fresh
+        row = None
+        if not is_new:
+            row = self._database.read(
+                "SELECT id, ino, parent, name, shown_parent, recorded_parent, stamp FROM links WHERE link = ?",
+                (record.link,),
+            )
+            if row is not None and stamp <= row[6]:
+                return
+        node, time = self._real(ino), _fitting(record.time)
+        parent = self._nodes.intern(record.parent)
         from_parent = self._nodes.intern(record.from_parent) if record.from_parent else 0
-        shown_parent = self._nodes.must(parent).view_of or parent
+        places_directory = record.link == record.node and node.is_directory
+        moved = not is_new
+        shown = (
+            is_new and not record.deleted and node.kind != 0 and (places_directory or not node.is_directory)
+            and self._view.takes_new_names(parent, record.name)
+        )  # fmt: skip
         values = (
             ino, parent, record.name, record.deleted, b"".join(record.seen), from_parent, record.from_name, stamp,
-            record.time, shown_parent, record.name,
+            time, parent if shown else None, record.link,
         )  # fmt: skip
         if row is None:
-            self._database.write(
-                "INSERT INTO links (ino, parent, name, deleted, seen, from_parent, from_name, stamp, time, shown_parent, "
-                "shown_name, link) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (*values, record.link),
-            )
+            added = self._database.write(_INSERT_LINK, values)
+            self._fresh.difference_update((ino, parent, from_parent))
+            if added.rowcount == 0:
+                self._apply_link(record, stamp)
+                return
+            if shown:
+                self._view.show_new(parent, record.name, ino, added.lastrowid or 0)
         else:
-            link, old_parent, _old_name, _, old_shown_parent, old_shown_name = row
-            self._database.write(
-                "UPDATE links SET ino = ?, parent = ?, name = ?, deleted = ?, seen = ?, from_parent = ?, from_name = ?, stamp = ?, "
-                "time = ?, shown_parent = ?, shown_name = ? WHERE id = ?",
-                (*values, link),
-            )
-            self._view.refresh(old_shown_parent, old_shown_name)
-            if parent != old_parent and self._nodes.must(ino).kind in (stat.S_IFDIR, 0):
-                rehang(self._database, self._nodes, self._view, ino)
-        node = self._nodes.must(ino)
-        if record.time > node.ctime:
-            self._nodes.set(ino, {"ctime": record.time})
-        self._view.changes.nodes.add(ino)
-        place = self._database.read("SELECT shown_parent, shown_name FROM links WHERE link = ?", (record.link,))
-        self._view.refresh(*place)
+            _, old_ino, old_parent, old_name, shown_parent, recorded_parent, _ = row
+            self._view.hide(old_ino, old_parent, old_name, shown_parent)
+            self._database.write(_UPDATE_LINK, values)
+            moved = (old_ino, old_parent, recorded_parent) != (ino, parent, None) or self._view.undoes_moves
+        if not shown:
+            self._view.touch(ino)
+        if moved and (places_directory or (row is not None and self._nodes.must(row[1]).is_directory)):
+            self._view.touch_place_of(NodeId(record.link))
+        if time > node.ctime:
+            self._nodes.set(ino, ctime=time)
 
     def _apply_version(self, record: VersionRecord, stamp: Stamp) -> None:
-        if self._database.read("SELECT 1 FROM versions WHERE stamp = ?", (stamp,)) is not None:
-            return
         ino = self._nodes.intern(record.node)
+        node, time, mtime = self._real(ino), _fitting(record.time), _fitting(record.mtime)
+        added = self._database.write(
+            "INSERT OR IGNORE INTO versions (stamp, ino, time, parents, size, mtime, depth, body) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (stamp, ino, time, b"".join(record.parents), record.size, mtime, record.depth, record.body),
+        )
+        if added.rowcount == 0:
+            return
+        before = self._view.heads(node)
+        for parent in replaced(stamp, record.parents).difference(before):
+            self._note_replaced(parent, ino)
+        after = heads_after(before, stamp, record.parents, bool(before) and self._was_replaced(stamp, ino, before[0]))
+        if len(after) > 1 or not self._view.is_simple(node):
+            self._view.set_heads(ino, after)
+        elif after[0] == stamp:
+            self._view.set_head(ino, stamp, record.size, mtime)
+        if time > node.ctime:
+            self._nodes.set(ino, ctime=time)
+
+    def _note_replaced(self, stamp: Stamp, ino: int) -> None:
+        """Remember that a version of a file is replaced, if it is not here yet."""
+        if self._database.read("SELECT 1 FROM versions WHERE stamp = ?", (stamp,)) is None:
+            self._database.write("INSERT OR IGNORE INTO replaced (stamp, ino) VALUES (?, ?)", (stamp, ino))
+
+    def _was_replaced(self, stamp: Stamp, ino: int, greatest: Stamp) -> bool:
+        """Whether a version that came just now was replaced before; what replaces it is greater, as is its head."""
+        if stamp > greatest:
+            return False
+        done = self._database.write("DELETE FROM replaced WHERE stamp = ? AND ino = ?", (stamp, ino))
+        return done.rowcount > 0
+
+    def _real(self, ino: int) -> Node:
+        """The node that a record speaks of; if there was a conflict copy in its place, that makes room."""
         node = self._nodes.must(ino)
-        for parent in record.parents:
-            if self._database.write("UPDATE versions SET head = 0 WHERE stamp = ?", (parent,)).rowcount == 0:
-                self._database.write("INSERT OR IGNORE INTO replaced (stamp) VALUES (?)", (parent,))
-        replaced = self._database.write("DELETE FROM replaced WHERE stamp = ?", (stamp,)).rowcount > 0
-        self._database.write(
-            "INSERT INTO versions (stamp, ino, time, parents, size, mtime, depth, body, head) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                stamp,
-                ino,
-                record.time,
-                b"".join(record.parents),
-                record.size,
-                record.mtime,
-                record.depth,
-                record.body,
-                not replaced,
-            ),
-        )
-        self.refresh_heads(node, record.time)
-
-    def refresh_heads(self, node: Node, time: int) -> None:
-        """Derive again which version of a node shows, after its versions changed."""
-        heads = self._database.rows(
-            "SELECT stamp, size, mtime FROM versions WHERE ino = ? AND head = 1 ORDER BY stamp DESC", (node.ino,)
-        )
-        head, size, mtime = heads[0] if heads else (None, 0, 0)
-        ctime = max(node.ctime, time)
-        self._nodes.set(
-            node.ino, {"head": head, "size": size, "content_mtime": mtime, "heads": len(heads), "ctime": ctime}
-        )
-        self._view.changes.nodes.add(node.ino)
-        if head != node.head:
-            self._view.changes.contents.add(node.ino)
-        if node.nlink == 0 or len(heads) > 1 or node.heads > 1:
-            self._view.refresh_node(node.ino)
-
-    def _refresh_views(self, node: Node) -> None:
-        self._view.refresh_node(node.ino)
-        for (view,) in self._database.rows("SELECT ino FROM nodes WHERE view_of = ?", (node.ino,)):
-            self._view.changes.nodes.add(view)
+        if node.is_copy:
+            self._view.make_real(node)
+            node = self._nodes.must(ino)
+        return node
 
 
-def _group_values(record: NodeRecord) -> dict[int, dict[str, object]]:
-    """The columns that each field group of a record sets, by group."""
-    groups: dict[int, dict[str, object]] = {}
+_INSERT_LINK = (
+    "INSERT OR IGNORE INTO links (ino, parent, name, deleted, seen, from_parent, from_name, stamp, time, "
+    "shown_parent, link) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_UPDATE_LINK = (
+    "UPDATE links SET ino = ?, parent = ?, name = ?, deleted = ?, seen = ?, from_parent = ?, from_name = ?, "
+    "stamp = ?, time = ?, shown_parent = ?, recorded_parent = NULL, recorded_name = NULL WHERE link = ?"
+)
+
+
+def _group_values(record: NodeRecord) -> dict[int, dict[str, Any]]:
+    """The fields that each field group of a record sets, by group."""
+    groups: dict[int, dict[str, Any]] = {}
     if record.birth is not None:
-        groups[0] = {"kind": record.birth.kind, "rdev": record.birth.rdev, "target": record.birth.target}
+        birth = record.birth
+        groups[BIRTH] = {"kind": birth.kind, "rdev": _fitting(birth.rdev), "target": birth.target}
     if record.mode is not None:
         groups[MODE] = {"mode": record.mode}
     if record.owner is not None:
         owner = record.owner
-        groups[OWNER] = {"uid": owner.uid, "gid": owner.gid, "user": owner.user, "grp": owner.group}
+        groups[OWNER] = {"uid": owner.uid, "gid": owner.gid, "user": owner.user, "group": owner.group}
     if record.times is not None:
-        groups[TIMES] = {"atime": record.times.atime, "mtime": record.times.mtime}
+        groups[TIMES] = {"atime": _fitting(record.times.atime), "times_mtime": _fitting(record.times.mtime)}
     if record.xattrs is not None:
-        groups[XATTRS] = {"xattrs": pack_xattrs(record.xattrs)}
+        groups[XATTRS] = {"packed_xattrs": pack_xattrs(record.xattrs)}
     return groups
 
 
-def split_stamps(joined: bytes) -> list[Stamp]:
-    """The stamps of a column of joined stamps."""
-    return [Stamp(joined[start : start + STAMP_BYTES]) for start in range(0, len(joined), STAMP_BYTES)]
+def _fitting(number: int) -> int:
+    return _MIN if number < _MIN else _MAX if number > _MAX else number

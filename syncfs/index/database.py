@@ -8,7 +8,7 @@ thread with a connection of its own, so that the loop never waits for a disk.
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -58,7 +58,8 @@ class IndexDatabase:
             raise translate(error, self.path) from error
         except sqlite3.DatabaseError as error:
             raise DamageError(
-                f"the index {self.path} is damaged ({error}): run `syncfs check NAME --rebuild` to remake it from the feeds"
+                f"the index {self.path} is damaged ({error}): run `syncfs check NAME --rebuild` to remake it from the "
+                "feeds"
             ) from error
 
     def __enter__(self) -> Self:
@@ -90,6 +91,12 @@ class IndexDatabase:
         if not self._connection.in_transaction:
             self._connection.execute("BEGIN IMMEDIATE")
         return self._connection.execute(statement, values)
+
+    def write_many(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Run a statement that changes something for each of these values, in the open transaction."""
+        if not self._connection.in_transaction:
+            self._connection.execute("BEGIN IMMEDIATE")
+        self._connection.executemany(statement, rows)
 
     @contextmanager
     def whole(self) -> Iterator[None]:

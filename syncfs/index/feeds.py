@@ -1,5 +1,6 @@
 """Feeds, segments, devices, and the counters that exist once."""
 
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 
 from syncfs.index.database import IndexDatabase
@@ -9,8 +10,11 @@ from syncfs.model.ids import Address, DeviceId
 class Feeds:
     """What this computer knows of every device's feed, and holds of it to pass on."""
 
-    def __init__(self, database: IndexDatabase) -> None:
+    def __init__(self, database: IndexDatabase, renamed: Callable[[], None]) -> None:
+        """`renamed` is called when a device has a name that it had not before."""
         self._database = database
+        self._renamed = renamed
+        self._names: dict[DeviceId, str] | None = None
 
     def number(self, key: str, default: int = 0) -> int:
         """A counter of this index."""
@@ -78,16 +82,27 @@ class Feeds:
 
     def add_device(self, device: DeviceId, public: bytes, name: str, role: str, certificate: bytes) -> None:
         """Keep a device's verified certificate."""
+        is_new = self.device_names().get(device) != name
         self._database.write(
             "INSERT OR REPLACE INTO devices (device, public, name, role, certificate) VALUES (?, ?, ?, ?, ?)",
             (device, public, name, role, certificate),
         )
+        if is_new:
+            self._names = None
+            self._renamed()
 
     def certificate(self, device: DeviceId) -> bytes | None:
         """A device's certificate, verified when it was kept."""
         row = self._database.read("SELECT certificate FROM devices WHERE device = ?", (device,))
         return None if row is None else row[0]
 
-    def device_names(self) -> dict[DeviceId, str]:
+    def device_names(self) -> Mapping[DeviceId, str]:
         """The names of all devices that were ever certified."""
-        return {DeviceId(device): name for device, name in self._database.rows("SELECT device, name FROM devices")}
+        if self._names is None:
+            rows = self._database.rows("SELECT device, name FROM devices")
+            self._names = {DeviceId(device): name for device, name in rows}
+        return self._names
+
+    def forget_cached(self) -> None:
+        """Forget what is kept in memory, after a rollback."""
+        self._names = None

@@ -1,17 +1,19 @@
 """The index of one share: what the engine sees of the tables."""
 
-from collections.abc import Iterable
+import stat
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from syncfs.index.apply import Applier, split_stamps
+from syncfs.index.apply import Applier
+from syncfs.index.changes import Changes
 from syncfs.index.database import IndexDatabase
 from syncfs.index.feeds import Feeds
-from syncfs.index.nodes import Node, NodeTable
+from syncfs.index.nodes import Node, NodeTable, split_stamps
 from syncfs.index.schema import ROOT_INO
-from syncfs.index.view import Changes, View
+from syncfs.index.view import View
 from syncfs.model.ids import DeviceId, LinkId, NodeId, Stamp
 from syncfs.model.records import Record
 
@@ -20,13 +22,17 @@ __all__ = ["ROOT_INO", "Changes", "Index", "LinkRow", "Node", "VersionRow"]
 
 @dataclass(frozen=True, slots=True)
 class LinkRow:
-    """The winning record of a link."""
+    """A link, and where it takes effect; `former` is where its record says it was before, if that still counts.
+
+    `deleted` links that are shown are only back because of an unseen edit or of what lives in the directory.
+    """
 
     link: LinkId
     ino: int
     parent: int
     name: bytes
     deleted: bool
+    former: tuple[int, bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +47,13 @@ class VersionRow:
     mtime: int
     depth: int
     body: bytes
-    is_head: bool
 
 
-_VERSION = "stamp, ino, time, parents, size, mtime, depth, body, head"
+_VERSION = "stamp, ino, time, parents, size, mtime, depth, body"
+_LINK = (
+    "l.link, l.ino, l.parent, l.name, l.deleted, CASE WHEN l.recorded_parent IS NULL THEN l.from_parent ELSE 0 END, "
+    "l.from_name"
+)
 
 
 class Index:
@@ -55,8 +64,8 @@ class Index:
         self.database = IndexDatabase(path)
         try:
             self.nodes = NodeTable(self.database)
-            self.feeds = Feeds(self.database)
-            self._view = View(self.database, self.nodes)
+            self.feeds = Feeds(self.database, self._devices_renamed)
+            self._view = View(self.database, self.nodes, self.feeds)
             self._applier = Applier(self.database, self.nodes, self._view)
         except BaseException:
             self.database.close()
@@ -74,12 +83,25 @@ class Index:
         """Apply records of one device's feed, all or none. Raises SetupError, DamageError."""
         try:
             with self.database.whole():
-                for record in records:
-                    self._applier.apply(record, device)
+                self._applier.apply(records, device)
         except BaseException:
-            self.nodes.forget_cached()
-            self._view.take_changes()
+            self._forget_cached()
             raise
+
+    def _devices_renamed(self) -> None:
+        try:
+            with self.database.whole():
+                self._view.devices_renamed()
+                self._view.settle()
+                self.nodes.flush()
+        except BaseException:
+            self._forget_cached()
+            raise
+
+    def _forget_cached(self) -> None:
+        self.nodes.forget_cached()
+        self.feeds.forget_cached()
+        self._view.forget_cached()
 
     def take_changes(self) -> Changes:
         """What looks different since the last call."""
@@ -93,19 +115,52 @@ class Index:
     def entry(self, parent: int, name: bytes) -> tuple[Node, LinkRow, Stamp | None] | None:
         """What a name shows: the node, its link, and the head where it is a conflict copy."""
         row = self.database.read(
-            "SELECT e.ino, e.head, l.link, l.ino, l.parent, l.name, l.deleted FROM entries e JOIN links l ON l.id = e.link "
+            f"SELECT e.ino, e.head, {_LINK} FROM entries e JOIN links l ON l.id = e.link "
             "WHERE e.parent = ? AND e.name = ?",
             (parent, name),
         )
-        if row is None:
-            return None
-        ino, head, link, *rest = row
-        return self.nodes.must(ino), LinkRow(LinkId(link), *rest), head
+        return None if row is None else (self.nodes.must(row[0]), _link(row[2:]), row[1])
+
+    def links_behind(self, parent: int, name: bytes) -> list[LinkRow]:
+        """All links that a name stands for, that which keeps the name first.
+
+        What is done to the name is done to each: there are several where directories are shown as one, and where
+        links of one node bear the same name.
+        """
+        found = self.entry(parent, name)
+        if found is None:
+            return []
+        node, first, _ = found
+        rows = self.database.rows(
+            f"SELECT {_LINK} FROM links l JOIN nodes n ON n.ino = l.ino "
+            "WHERE l.shown_parent = ? AND l.name = ? AND l.link != ? AND (l.ino = ? OR n.kind = ? AND ?) "
+            "ORDER BY n.node",
+            (parent, first.name, first.link, first.ino, stat.S_IFDIR, node.is_directory),
+        )
+        return [first, *(_link(row) for row in rows)]
 
     def link(self, link: LinkId) -> LinkRow | None:
         """The winning record of a link."""
-        row = self.database.read("SELECT link, ino, parent, name, deleted FROM links WHERE link = ?", (link,))
-        return None if row is None else LinkRow(LinkId(row[0]), row[1], row[2], row[3], bool(row[4]))
+        row = self.database.read(f"SELECT {_LINK} FROM links l WHERE l.link = ?", (link,))
+        return None if row is None else _link(row)
+
+    def links_of(self, ino: int) -> list[LinkRow]:
+        """All links of a node, also those that are deleted."""
+        return [_link(row) for row in self.database.rows(f"SELECT {_LINK} FROM links l WHERE l.ino = ?", (ino,))]
+
+    def copies_of(self, ino: int) -> list[tuple[int, bytes, Stamp]]:
+        """The conflict copies that are shown beside the names of a file: (directory, name, head)."""
+        rows = self.database.rows(
+            "SELECT e.parent, e.name, e.head FROM nodes n JOIN entries e ON e.ino = n.ino "
+            "WHERE n.view_of = ? AND e.head IS NOT NULL ORDER BY e.cookie",
+            (ino,),
+        )
+        return [(parent, name, Stamp(head)) for parent, name, head in rows]
+
+    def undone_moves(self) -> list[LinkRow]:
+        """The links of directories that are not where their record puts them; whoever moves one writes these anew."""
+        rows = self.database.rows(f"SELECT {_LINK} FROM links l WHERE l.recorded_parent IS NOT NULL")
+        return [_link(row) for row in rows]
 
     def is_empty(self, parent: int) -> bool:
         """Whether a directory shows nothing."""
@@ -142,13 +197,22 @@ class Index:
 
     def merged_with(self, ino: int) -> list[NodeId]:
         """The directories that are shown as one with this one, itself first."""
-        rows = self.database.rows("SELECT node FROM nodes WHERE view_of = ? AND kind = ?", (ino, 0o040000))
+        rows = self.database.rows(
+            "SELECT node FROM nodes WHERE view_of = ? AND kind = ? ORDER BY node", (ino, stat.S_IFDIR)
+        )
         return [self.nodes.must(ino).node, *(NodeId(row[0]) for row in rows)]
 
     def heads_of(self, ino: int) -> tuple[Stamp, ...]:
-        """The heads of a file, greatest stamp first."""
-        rows = self.database.rows("SELECT stamp FROM versions WHERE ino = ? AND head = 1 ORDER BY stamp DESC", (ino,))
-        return tuple(Stamp(row[0]) for row in rows)
+        """All heads of a file, greatest stamp first; of a conflict copy, its head."""
+        return self.nodes.must(ino).all_heads
+
+    def shown_heads(self, ino: int) -> tuple[Stamp, ...]:
+        """The heads of a file that names show: the main head, then those of its conflict copies."""
+        return self.nodes.must(ino).shown_heads
+
+    def hidden_heads(self, ino: int) -> tuple[Stamp, ...]:
+        """The heads of a file that no name shows; who writes a version names them as parents too."""
+        return self.nodes.must(ino).hidden_heads
 
     def version(self, stamp: bytes) -> VersionRow | None:
         """A version by its id."""
@@ -163,7 +227,7 @@ class Index:
     def totals(self) -> tuple[int, int]:
         """How many files the tree shows, and how many bytes they have."""
         row = self.database.read(
-            "SELECT count(*), coalesce(sum(size), 0) FROM nodes WHERE kind = ? AND nlink > 0", (0o100000,)
+            "SELECT count(*), coalesce(sum(size), 0) FROM nodes WHERE kind = ? AND nlink > 0", (stat.S_IFREG,)
         )
         return row[0], row[1]
 
@@ -173,6 +237,12 @@ class Index:
         return None if row is None else row[0]
 
 
-def _version(row: tuple[bytes, int, int, bytes, int, int, int, bytes, int]) -> VersionRow:
-    stamp, ino, time, parents, size, mtime, depth, body, head = row
-    return VersionRow(Stamp(stamp), ino, time, tuple(split_stamps(parents)), size, mtime, depth, body, bool(head))
+def _link(row: Sequence[Any]) -> LinkRow:
+    link, ino, parent, name, deleted, from_parent, from_name = row
+    former = (from_parent, from_name or name) if from_parent else None
+    return LinkRow(LinkId(link), ino, parent, name, bool(deleted), former)
+
+
+def _version(row: tuple[bytes, int, int, bytes, int, int, int, bytes]) -> VersionRow:
+    stamp, ino, time, parents, size, mtime, depth, body = row
+    return VersionRow(Stamp(stamp), ino, time, tuple(split_stamps(parents)), size, mtime, depth, body)

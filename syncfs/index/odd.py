@@ -1,9 +1,128 @@
-"""Places where links compete or heads conflict: which names show what (model.merge has the rules)."""
+"""What one place shows: the entries of a name in a directory, from the links that are shown there.
 
-from syncfs.index.database import IndexDatabase
+The common place has one link, of a node without conflict copies, and shows just that. Otherwise `model.directory`
+decides, name by name; only the appearance of a real name that looks like a conflict name may touch other names.
+"""
+
+import stat
+
+from syncfs.index.copies import Copies
+from syncfs.index.entries import Entry, EntryTable, What
+from syncfs.index.feeds import Feeds
+from syncfs.index.links import Link, LinkTable
 from syncfs.index.nodes import NodeTable
+from syncfs.model.directory import Candidate, Head, Shown, name_view
+from syncfs.model.ids import NodeId, Stamp, device_of
+from syncfs.model.names import MARK
+
+Place = tuple[int, bytes]
+"""A directory and a name."""
 
 
-def show_odd_places(view: object, database: IndexDatabase, nodes: NodeTable, parent: int, name: bytes) -> bool:
-    """Derive again all odd places of a directory and one more; true where any is odd afterwards."""
-    return False
+class Places:
+    """Derives entries from shown links, for the places that are marked."""
+
+    def __init__(self, nodes: NodeTable, links: LinkTable, entries: EntryTable, copies: Copies, feeds: Feeds) -> None:
+        self._nodes = nodes
+        self._links = links
+        self._entries = entries
+        self._copies = copies
+        self._feeds = feeds
+        self._marked: dict[Place, None] = {}
+
+    def forget_cached(self) -> None:
+        """Forget what is marked, after a rollback."""
+        self._marked.clear()
+
+    def mark(self, parent: int | None, name: bytes) -> None:
+        """Something changed at a place, if it is one."""
+        if parent is not None:
+            self._marked[parent, name] = None
+
+    def mark_odd(self) -> None:
+        """The names of devices changed: mark all places that have conflict names."""
+        for parent in self._entries.odd:
+            for origin in self._entries.origins(parent):
+                self._marked[parent, origin] = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no place is marked."""
+        return not self._marked
+
+    def settle_one(self) -> None:
+        """Derive again what one of the marked places shows."""
+        (parent, name), _ = self._marked.popitem()
+        links = self._links.at(parent, name)
+        here = self._entries.at(parent, name)
+        if parent not in self._entries.odd and len(links) <= 1 and self._are_plain(links):
+            if links:
+                self._entries.put(parent, name, What(links[0].ino, links[0].id), here)
+            elif here is not None:
+                self._entries.remove(parent, here)
+            return
+        real = here if here is not None and here.what.origin is None else None
+        if MARK in name and (real is None) != (not links):
+            for origin in self._entries.origins(parent):
+                self.mark(parent, origin)
+        before = [*self._entries.of_origin(parent, name), *([real] if real else [])]
+        self._change(parent, name, {entry.name: entry for entry in before}, self._wanted(parent, links))
+
+    def _are_plain(self, links: list[Link]) -> bool:
+        node = self._nodes.must(links[0].ino) if links else None
+        return node is None or (node.copies is None and node.view_of is None)
+
+    def _change(self, parent: int, name: bytes, before: dict[bytes, Entry], wanted: dict[bytes, What]) -> None:
+        for entry in before.values():
+            if entry.name not in wanted:
+                self._entries.remove(parent, entry)
+        for shown_name, what in wanted.items():
+            old = before.get(shown_name)
+            if old is None and (old := self._entries.at(parent, shown_name)) is not None:
+                # What was there has to go elsewhere, or is about to vanish.
+                self.mark(parent, old.what.origin or old.name)
+            self._entries.put(parent, shown_name, what, old)
+
+    def _wanted(self, parent: int, links: list[Link]) -> dict[bytes, What]:
+        by_link = {link.link: link for link in links}
+        shown = name_view([self._candidate(link) for link in links], lambda name: self._links.any_at(parent, name))
+        wanted: dict[bytes, What] = {}
+        for entry in shown:
+            link = by_link[entry.link]
+            ino = link.ino
+            if entry.head is not None:
+                ino = self._copies.ino_of(self._nodes.must(ino), entry.head)
+            wanted[entry.name] = What(ino, link.id, None if entry.name == entry.base else entry.base, entry.head)
+            self._merge(link.ino, entry)
+        return wanted
+
+    def _merge(self, ino: int, entry: Shown) -> None:
+        """Show the directories that an entry stands for as one."""
+        if self._nodes.must(ino).is_directory:
+            self.show_as(ino, None)
+            for _, node in entry.merged:
+                self.show_as(self._nodes.intern(node), ino)
+
+    def show_as(self, directory: int, other: int | None) -> None:
+        """Show a directory as one with another (None: by itself), with all links in it."""
+        before = self._nodes.must(directory).view_of
+        if before == other:
+            return
+        self._nodes.set(directory, view_of=other)
+        for name in self._links.show_all(directory, before or directory, other or directory):
+            self.mark(before or directory, name)
+            self.mark(other or directory, name)
+
+    def _candidate(self, link: Link) -> Candidate:
+        node = self._nodes.must(link.ino)
+        heads: tuple[Head, ...] = ()
+        if node.kind == stat.S_IFREG and (node.copies is not None or link.deleted):
+            heads = tuple(Head(head, self._author(head), self._copies.time_of(head)) for head in node.shown_heads)
+        return Candidate(
+            link.link, NodeId(node.node), link.name, node.kind, link.stamp, self._author(link.stamp), link.time,
+            heads, bool(link.deleted),
+        )  # fmt: skip
+
+    def _author(self, stamp: Stamp) -> str:
+        device = device_of(stamp)
+        return self._feeds.device_names().get(device) or device.hex()[:8]

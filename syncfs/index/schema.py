@@ -37,59 +37,71 @@ CREATE INDEX segments_of_device ON segments (device, last);
 
 -- nodes, the winning value of each field group; kind 0: only referred to so far, its birth has not arrived.
 -- stamps: 24 bytes if all groups have the birth's stamp, else birth, mode, owner, times, xattrs (5 × 24 bytes).
--- size, content_mtime, head, heads: of the shown version; head NULL: never written. mtime is that of the times group; the
--- later of the two stamps decides which one shows. nlink: names shown; in a folder that is shown 2 + its folders.
--- view_of: the node of which this one shows a conflicting head; in a folder, the folder as one with which it is shown.
+-- head: the version that the node's names show, NULL if never written; size, content_mtime: of that version.
+-- copies: stamps, joined, of heads that conflict copies show; hidden: of heads that nothing shows; normally both NULL.
+-- mtime is that of the times group; the later of the stamps of head and times group decides which one shows.
+-- nlink: names shown; in a folder that is shown 2 + its folders, else 0. What is in a folder that is not shown, because
+-- a folder above it has not arrived, does not count.
+-- view_of: in a folder, the folder as one with which it is shown; otherwise the row stands for a conflict copy and this
+-- is the file of which it shows a head. Its node id is that which the copy gets when it becomes a file of its own.
+-- Rows are never deleted.
 CREATE TABLE nodes (
     ino INTEGER PRIMARY KEY AUTOINCREMENT, node BLOB UNIQUE NOT NULL, kind INTEGER NOT NULL DEFAULT 0,
     rdev INTEGER NOT NULL DEFAULT 0, target BLOB NOT NULL DEFAULT x'', mode INTEGER NOT NULL DEFAULT 0,
     uid INTEGER NOT NULL DEFAULT 0, gid INTEGER NOT NULL DEFAULT 0, user TEXT NOT NULL DEFAULT '',
     grp TEXT NOT NULL DEFAULT '', atime INTEGER NOT NULL DEFAULT 0, mtime INTEGER NOT NULL DEFAULT 0,
     ctime INTEGER NOT NULL DEFAULT 0, xattrs BLOB, nlink INTEGER NOT NULL DEFAULT 0, size INTEGER NOT NULL DEFAULT 0,
-    content_mtime INTEGER NOT NULL DEFAULT 0,
-    head BLOB, heads INTEGER NOT NULL DEFAULT 0, stamps BLOB NOT NULL, view_of INTEGER
+    content_mtime INTEGER NOT NULL DEFAULT 0, head BLOB, copies BLOB, hidden BLOB, stamps BLOB NOT NULL, view_of INTEGER
 );
 CREATE INDEX nodes_views ON nodes (view_of) WHERE view_of IS NOT NULL;
 
--- links, the winning record of each. parent, name: as recorded; shown_parent: where it takes effect (differs for undone
--- moves and in folders that are shown as one with another). seen: stamps, joined, of the heads a delete had seen.
+-- links, the winning record of each. parent, name: where it takes effect; recorded_parent, recorded_name: where its
+-- record puts it, NULL if that is the same, as it is but for undone moves. shown_parent: the folder in which it is
+-- shown, not parent where that is shown as one with another; NULL if the link is dead or its node has not arrived.
+-- seen: stamps, joined, of the heads a delete had seen. from_parent 0: the record does not tell where it was before.
 CREATE TABLE links (
-    id INTEGER PRIMARY KEY, link BLOB UNIQUE NOT NULL, ino INTEGER NOT NULL, parent INTEGER NOT NULL, name BLOB NOT NULL,
-    deleted INTEGER NOT NULL, seen BLOB NOT NULL, from_parent INTEGER NOT NULL, from_name BLOB NOT NULL,
-    stamp BLOB NOT NULL, time INTEGER NOT NULL, shown_parent INTEGER NOT NULL, shown_name BLOB NOT NULL
+    id INTEGER PRIMARY KEY, link BLOB UNIQUE NOT NULL, ino INTEGER NOT NULL, parent INTEGER NOT NULL,
+    name BLOB NOT NULL, deleted INTEGER NOT NULL, seen BLOB NOT NULL, from_parent INTEGER NOT NULL,
+    from_name BLOB NOT NULL, stamp BLOB NOT NULL, time INTEGER NOT NULL, shown_parent INTEGER,
+    recorded_parent INTEGER, recorded_name BLOB
 );
-CREATE INDEX links_of_place ON links (shown_parent, shown_name);
+CREATE INDEX links_of_place ON links (shown_parent, name) WHERE shown_parent IS NOT NULL;
 CREATE INDEX links_of_node ON links (ino);
-CREATE INDEX links_displaced ON links (parent) WHERE parent != shown_parent OR name != shown_name;
+CREATE INDEX links_elsewhere ON links (parent) WHERE shown_parent != parent;
+CREATE INDEX links_undone ON links (link) WHERE recorded_parent IS NOT NULL;
+CREATE INDEX links_revived ON links (ino) WHERE deleted = 1 AND shown_parent IS NOT NULL;
 
--- the visible tree, derived from links, nodes and versions. cookie: lasting position in a listing.
--- origin: NULL where the name is the link's own, else the name that had a conflict; head: NULL for the node's main head.
+-- the visible tree, derived from links, nodes and versions. cookie: lasting position in a listing; link: the one that
+-- keeps the name. origin: NULL where the name is the link's own, else the name that had a conflict; head: NULL for the
+-- node's main head. Folders that are not shown, because one above them has not arrived, have entries too.
 CREATE TABLE entries (
     cookie INTEGER PRIMARY KEY AUTOINCREMENT, parent INTEGER NOT NULL, name BLOB NOT NULL, ino INTEGER NOT NULL,
     link INTEGER NOT NULL, origin BLOB, head BLOB, UNIQUE (parent, name)
 );
 CREATE INDEX entries_in_order ON entries (parent, cookie);
 CREATE INDEX entries_of_node ON entries (ino);
-CREATE INDEX entries_odd ON entries (parent) WHERE origin IS NOT NULL;
+CREATE INDEX entries_odd ON entries (parent, origin) WHERE origin IS NOT NULL;
 
--- versions of files; stamp is the id; parents: stamps, joined; head: 1 if no other version replaced it
+-- versions of files; stamp is the id; parents: stamps, joined. Whoever deletes a row notes its stamp as replaced.
 CREATE TABLE versions (
     stamp BLOB PRIMARY KEY, ino INTEGER NOT NULL, time INTEGER NOT NULL, parents BLOB NOT NULL, size INTEGER NOT NULL,
-    mtime INTEGER NOT NULL, depth INTEGER NOT NULL, body BLOB NOT NULL, head INTEGER NOT NULL
+    mtime INTEGER NOT NULL, depth INTEGER NOT NULL, body BLOB NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX versions_of_node ON versions (ino, stamp);
 
--- versions named as parents by others before they arrived themselves
-CREATE TABLE replaced (stamp BLOB PRIMARY KEY) WITHOUT ROWID;
+-- versions that are not here, named as parents by later versions of the same file
+CREATE TABLE replaced (stamp BLOB NOT NULL, ino INTEGER NOT NULL, PRIMARY KEY (stamp, ino)) WITHOUT ROWID;
 
 -- share-wide settings; the greatest stamp of a key wins
 CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL, stamp BLOB NOT NULL) WITHOUT ROWID;
 
--- chunks held here: pack 0 is a file of its own, otherwise the pack and where in it; used: when it was last of use
+-- chunks held here: pack 0 is a file of its own, otherwise the pack and where in it; used: when it was last of use;
+-- elsewhere: 1 once a peer has fetched it from us, or we from a peer
 CREATE TABLE chunks (
     address BLOB PRIMARY KEY, pack INTEGER NOT NULL, offset INTEGER NOT NULL, size INTEGER NOT NULL,
-    used INTEGER NOT NULL
+    used INTEGER NOT NULL, elsewhere INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
+CREATE INDEX chunks_only_here ON chunks (elsewhere, size) WHERE elsewhere = 0;
 CREATE INDEX chunks_of_pack ON chunks (pack, offset) WHERE pack > 0;
 """
 
@@ -117,5 +129,6 @@ def migrate(connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     except sqlite3.DatabaseError as error:
         raise DamageError(
-            f"the index of this share is damaged ({error}): run `syncfs check NAME --rebuild` to remake it from the feeds"
+            f"the index of this share is damaged ({error}): run `syncfs check NAME --rebuild` to remake it from the "
+            "feeds"
         ) from error

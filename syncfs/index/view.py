@@ -1,180 +1,255 @@
-"""The visible tree, derived place by place from links, nodes and versions.
+"""The visible tree, kept in step with the records.
 
-A place is (shown parent, name). The common place has at most one live link to a node with one head and shows just that
-link under its name. Where links compete, or a node has several heads, `model.merge.directory_view` decides, over the
-places that can touch each other; the result is the same as deriving the whole tree at once, which tests check.
+The records say where links are and what versions there are; from that follow, in this order, (1) where directories are
+that were moved into each other (moves.py), (2) which links are shown: those of a node depend on each other, and a
+directory on what lives in it, (3) what the names of each place show (odd.py), and with it which directories are shown
+as one, and (4) how many names each node has (entries.py). Applying a record notes what it touched; `settle`, once for
+each batch of records, follows from there until all is as `model.tree.full_view` would have it.
 """
 
 import stat
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
+from syncfs.index.changes import Changes
+from syncfs.index.copies import Copies
 from syncfs.index.database import IndexDatabase
-from syncfs.index.nodes import NodeTable
-from syncfs.index.odd import show_odd_places
+from syncfs.index.entries import EntryTable
+from syncfs.index.feeds import Feeds
+from syncfs.index.links import Link, LinkTable
+from syncfs.index.moves import Moves
+from syncfs.index.nodes import Node, NodeTable, split_stamps
+from syncfs.index.odd import Places
 from syncfs.index.schema import ROOT_INO
-from syncfs.model.ids import STAMP_BYTES
-
-
-@dataclass(slots=True)
-class Changes:
-    """What applying records changed for somebody who looks at the tree."""
-
-    nodes: set[int] = field(default_factory=set)
-    contents: set[int] = field(default_factory=set)
-    entries: dict[tuple[int, bytes], int | None] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class PlacedLink:
-    """A link at a place, with what decides whether it is alive."""
-
-    id: int
-    link: bytes
-    ino: int
-    deleted: bool
-    seen: bytes
-    stamp: bytes
-    kind: int
-    heads: int
-    node: bytes
+from syncfs.model.ids import NodeId, Stamp
+from syncfs.model.merge import LinkEnd, directory_alive, node_view
+from syncfs.model.names import MARK
+from syncfs.model.versions import Version, contents
 
 
 class View:
-    """Keeps the table `entries` and the counts in `nodes.nlink` in step with the records."""
+    """Keeps `entries`, and what of `nodes` and `links` is derived, in step with the records."""
 
-    def __init__(self, database: IndexDatabase, nodes: NodeTable) -> None:
+    def __init__(self, database: IndexDatabase, nodes: NodeTable, feeds: Feeds) -> None:
         self._database = database
         self._nodes = nodes
-        self.changes = Changes()
-        self._odd = {row[0] for row in database.rows("SELECT DISTINCT parent FROM entries WHERE origin IS NOT NULL")}
-        self._revived = {
-            row[0]
-            for row in database.rows(
-                "SELECT l.ino FROM links l JOIN entries e ON e.link = l.id JOIN nodes n ON n.ino = l.ino "
-                "WHERE l.deleted = 1 AND n.kind = ?",
-                (stat.S_IFDIR,),
-            )
-        }
+        self._links = LinkTable(database)
+        self._entries = EntryTable(database, nodes)
+        self._copies = Copies(database, nodes)
+        self._places = Places(nodes, self._links, self._entries, self._copies, feeds)
+        self._withdrawn: set[int] = set()
+        self._moves = Moves(self._links, nodes, self._withdrawn)
+        self._files: dict[int, None] = {}
+        self._folders: dict[int, None] = {}
+        self._heads: dict[int, tuple[Stamp, ...]] = {}
+        self._buried: set[int] = set()
+        self._revived = set(self._links.revived())
+
+    def forget_cached(self) -> None:
+        """Forget what was noted and read again what is kept in memory, after a rollback."""
+        self._files.clear()
+        self._folders.clear()
+        self._heads.clear()
+        self._buried.clear()
+        self._withdrawn.clear()
+        self._places.forget_cached()
+        self._entries.forget_cached()
+        self._moves.forget_cached()
+        self._revived = set(self._links.revived())
 
     def take_changes(self) -> Changes:
-        """What changed since the last call."""
-        changes, self.changes = self.changes, Changes()
+        """What looks different since the last call."""
+        changes, self._entries.changes = self._entries.changes, Changes()
+        changes.nodes, self._nodes.changed = self._nodes.changed, set()
         return changes
 
-    def refresh(self, parent: int, name: bytes) -> None:
-        """Derive again what the place shows."""
-        live = [link for link in self.links_at(parent, name) if self._alive(link)]
-        if parent not in self._odd and len(live) <= 1 and (not live or live[0].heads <= 1):
-            self.show(parent, name, live[0] if live else None)
-        elif show_odd_places(self, self._database, self._nodes, parent, name):
-            self._odd.add(parent)
+    # --- what records touch -----------------------------------------------------------------------------------------
+
+    def takes_new_names(self, parent: int, name: bytes) -> bool:
+        """Whether a name may be shown in a directory without a further look, if it is free."""
+        node = self._nodes.must(parent)
+        return (
+            node.nlink > 0 and node.is_directory and node.view_of is None and parent not in self._buried
+            and MARK not in name
+        )  # fmt: skip
+
+    def show_new(self, parent: int, name: bytes, ino: int, link: int) -> None:
+        """The first link of a node was put into a directory that takes new names, and is noted as shown there."""
+        if not self._entries.add_first(parent, name, ino, link):
+            self._places.mark(parent, name)
+
+    def touch(self, ino: int) -> None:
+        """Something about a node or one of its links changed."""
+        if self._nodes.must(ino).is_directory:
+            self._folders[ino] = None
         else:
-            self._odd.discard(parent)
+            self._files[ino] = None
 
-    def refresh_node(self, ino: int) -> None:
-        """Derive again all places of a node: its kind or its heads have changed."""
-        for parent, name in self._database.rows("SELECT shown_parent, shown_name FROM links WHERE ino = ?", (ino,)):
-            self.refresh(parent, name)
+    def touch_place_of(self, node: NodeId) -> None:
+        """A directory came, went or was placed elsewhere."""
+        self._moves.changed(node)
 
-    def links_at(self, parent: int, name: bytes) -> list[PlacedLink]:
-        """All links that take effect at a place, dead ones included."""
-        rows = self._database.rows(
-            "SELECT l.id, l.link, l.ino, l.deleted, l.seen, l.stamp, n.kind, n.heads, n.node FROM links l "
-            "JOIN nodes n ON n.ino = l.ino WHERE l.shown_parent = ? AND l.shown_name = ?",
-            (parent, name),
-        )
-        return [PlacedLink(*row) for row in rows]
+    @property
+    def undoes_moves(self) -> bool:
+        """Whether any directory is not where its record puts it."""
+        return bool(self._moves.undone)
 
-    def live_links_at(self, parent: int, name: bytes) -> list[PlacedLink]:
-        """The links that compete for a place."""
-        return [link for link in self.links_at(parent, name) if self._alive(link)]
+    def hide(self, ino: int, parent: int, name: bytes, shown_parent: int | None) -> None:
+        """A link of a node, so far at this place, changes, and is noted as not shown until `settle`."""
+        if shown_parent is not None:
+            self._places.mark(shown_parent, name)
+            self._left(parent)
+        self.touch(ino)
 
-    def _alive(self, link: PlacedLink) -> bool:
-        if link.kind == 0 or (link.kind == stat.S_IFDIR and link.link != link.node):
-            return False
-        if not link.deleted:
-            return True
-        if link.kind == stat.S_IFDIR:
-            return self._database.read("SELECT 1 FROM entries WHERE parent = ? LIMIT 1", (link.ino,)) is not None
-        seen = {link.seen[start : start + STAMP_BYTES] for start in range(0, len(link.seen), STAMP_BYTES)}
-        heads = self._database.rows("SELECT stamp FROM versions WHERE ino = ? AND head = 1", (link.ino,))
-        return any(head not in seen for (head,) in heads)
+    def heads(self, node: Node) -> tuple[Stamp, ...]:
+        """All heads of a file, the greatest stamp first."""
+        return self._heads.get(node.ino) or node.all_heads
 
-    def show(
-        self,
-        parent: int,
-        name: bytes,
-        link: PlacedLink | None,
-        *,
-        ino: int = 0,
-        origin: bytes | None = None,
-        head: bytes | None = None,
-    ) -> None:
-        """Let a name show a link (or, with `ino`, the view node of a head of it), or nothing."""
-        shown = ino or (link.ino if link else 0)
-        row = self._database.read(
-            "SELECT cookie, ino, link, origin, head FROM entries WHERE parent = ? AND name = ?", (parent, name)
-        )
-        if row is None:
-            if link is not None:
-                self._database.write(
-                    "INSERT INTO entries (parent, name, ino, link, origin, head) VALUES (?, ?, ?, ?, ?, ?)",
-                    (parent, name, shown, link.id, origin, head),
-                )
-                self._count(parent, shown, link, 1)
-                self.changes.entries.setdefault((parent, name), None)
-            return
-        cookie, old_ino, old_link, old_origin, old_head = row
-        if link is None:
-            self._database.write("DELETE FROM entries WHERE cookie = ?", (cookie,))
-            self._count(parent, old_ino, None, -1)
-        elif (old_ino, old_link, old_origin, old_head) == (shown, link.id, origin, head):
-            return
-        else:
-            self._database.write(
-                "UPDATE entries SET ino = ?, link = ?, origin = ?, head = ? WHERE cookie = ?",
-                (shown, link.id, origin, head, cookie),
-            )
-            if old_ino == shown:
-                return
-            self._count(parent, old_ino, None, -1)
-            self._count(parent, shown, link, 1)
-        self.changes.entries[(parent, name)] = old_ino
+    def is_simple(self, node: Node) -> bool:
+        """Whether a file shows its one head under its own names, whatever that head is."""
+        return (
+            node.nlink > 0 and node.kind == stat.S_IFREG and node.copies is None and node.hidden is None
+            and node.ino not in self._files and node.ino not in self._revived
+        )  # fmt: skip
 
-    def _count(self, parent: int, ino: int, link: PlacedLink | None, step: int) -> None:
-        """Keep the link counts of a node that gained or lost a name, and revive or bury its directory."""
-        node = self._nodes.must(ino)
-        self.changes.nodes.add(ino)
+    def set_head(self, ino: int, head: Stamp, size: int, mtime: int) -> None:
+        """A simple file has another head."""
+        self._nodes.set(ino, head=head, size=size, content_mtime=mtime)
+        self._entries.changes.contents.add(ino)
+
+    def set_heads(self, ino: int, heads: tuple[Stamp, ...]) -> None:
+        """A file has these heads."""
+        self._heads[ino] = heads
+        self._files[ino] = None
+
+    def make_real(self, node: Node) -> None:
+        """A record speaks of the node that a conflict copy becomes when it is made a file of its own."""
+        assert node.view_of is not None
+        self._copies.make_real(node.ino)
+        self._entries.changes.contents.add(node.ino)
+        self.touch(node.view_of)
+
+    def withdraw(self, node: Node) -> None:
+        """The kind of a node is about to change: first, show nothing of it."""
+        self._withdrawn.add(node.ino)
         if node.is_directory:
-            self._nodes.add_links(parent, step)
-            self.changes.nodes.add(parent)
-            if step > 0:
-                folders = self._database.read(
-                    "SELECT count(*) FROM entries e JOIN nodes n ON n.ino = e.ino WHERE e.parent = ? AND n.kind = ?",
-                    (ino, stat.S_IFDIR),
-                )
-                self._nodes.set(ino, {"nlink": 2 + folders[0]})
-            else:
-                self._nodes.set(ino, {"nlink": 0})
-            if link is not None and link.deleted:
-                self._revived.add(ino)
-            elif step < 0:
-                self._revived.discard(ino)
-        else:
-            self._nodes.add_links(ino, step)
-        if parent == ROOT_INO:
-            return
-        if (step > 0 and self._nodes.must(parent).nlink == 0) or (step < 0 and parent in self._revived):
-            self.refresh_node(parent)
+            self._moves.changed(node.node)
+        self.touch(node.ino)
+        self.settle()
+        self._withdrawn.discard(node.ino)
 
-    def shown_names(self, parent: int, names: Iterable[bytes]) -> set[bytes]:
-        """The names that places of this parent show now, their conflict names included."""
-        found: set[bytes] = set()
-        for name in names:
-            rows = self._database.rows(
-                "SELECT name FROM entries WHERE parent = ? AND (name = ? OR (origin IS NOT NULL AND origin = ?))",
-                (parent, name, name),
-            )
-            found.update(row[0] for row in rows)
-        return found
+    def devices_renamed(self) -> None:
+        """Devices have other names: conflict names may be others."""
+        self._places.mark_odd()
+
+    # --- what follows from it ---------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Follow all that was touched until the visible tree is right."""
+        while True:
+            if not self._moves.is_settled:
+                for link in self._moves.settle():
+                    self.hide(link.ino, link.parent, link.name, link.shown_parent)
+            elif self._files:
+                self._derive(self._files.popitem()[0])
+            elif self._folders:
+                self._derive(self._folders.popitem()[0])
+            elif not self._places.is_settled:
+                self._places.settle_one()
+            else:
+                break
+        self._entries.count()
+        self._buried.clear()
+
+    def _derive(self, ino: int) -> None:
+        """Find out which links of a node are shown, and which heads."""
+        node = self._nodes.must(ino)
+        links = self._links.of_node(ino)
+        shown = self._shown_folder(node, links) if node.is_directory else self._shown_file(node, links)
+        revived = False
+        for link in links:
+            parent = self._shown_as(link.parent) if link.link in shown else None
+            if parent is not None:
+                revived |= bool(link.deleted)
+            if parent != link.shown_parent:
+                self._links.show(link.id, parent)
+                self._places.mark(link.shown_parent, link.name)
+                self._places.mark(parent, link.name)
+                if link.shown_parent is None:
+                    self._entered(link.parent)
+                elif parent is None:
+                    self._left(link.parent)
+        if revived:
+            self._revived.add(ino)
+        else:
+            self._revived.discard(ino)
+
+    def _shown_folder(self, node: Node, links: Sequence[Link]) -> Sequence[bytes]:
+        heads = self._heads.pop(node.ino, node.all_heads)
+        if heads:
+            self._show_heads(node, heads, ())
+        if node.ino == ROOT_INO:
+            return ()
+        own = next((link for link in links if bytes(link.link) == node.node), None)
+        if (
+            own is not None and node.ino not in self._withdrawn
+            and directory_alive(bool(own.deleted), not own.deleted or self._links.any_in(node.ino))
+        ):  # fmt: skip
+            return (own.link,)
+        self._buried.add(node.ino)
+        self._places.show_as(node.ino, None)
+        return ()
+
+    def _shown_file(self, node: Node, links: Sequence[Link]) -> Sequence[bytes]:
+        heads = self._heads.pop(node.ino, None)
+        if heads is None:
+            heads = node.all_heads
+        is_file = node.kind == stat.S_IFREG
+        if node.ino in self._withdrawn or node.kind == 0:
+            self._show_heads(node, heads, ())
+            return ()
+        ends = [LinkEnd(link.link, link.stamp, bool(link.deleted), split_stamps(link.seen)) for link in links]
+        view = node_view(ends, heads if is_file else (), self._version)
+        shown = view.heads
+        if is_file and not view.links:
+            shown = contents(heads, self._version)
+        self._show_heads(node, heads, shown)
+        if node.copies is not None or len(shown) > 1 or node.ino in self._revived:
+            for link in links:
+                self._places.mark(link.shown_parent, link.name)
+        return view.links
+
+    def _show_heads(self, node: Node, heads: Sequence[Stamp], shown: Sequence[Stamp]) -> None:
+        head = shown[0] if shown else None
+        copies = b"".join(shown[1:]) or None
+        hidden = b"".join(one for one in heads if one not in shown) or None
+        if (head, copies, hidden) == (node.head, node.copies, node.hidden):
+            return
+        size, mtime = node.size, node.content_mtime
+        if head != node.head:
+            self._entries.changes.contents.add(node.ino)
+            size, mtime = 0, 0
+            if head is not None:
+                size, mtime = self._database.read("SELECT size, mtime FROM versions WHERE stamp = ?", (head,))
+        self._nodes.set(node.ino, head=head, copies=copies, hidden=hidden, size=size, content_mtime=mtime)
+
+    def _version(self, stamp: Stamp) -> Version | None:
+        row = self._database.read("SELECT parents, size, depth, body FROM versions WHERE stamp = ?", (stamp,))
+        if row is None:
+            return None
+        parents, size, depth, body = row
+        return Version(split_stamps(parents), b"%d %d " % (size, depth) + body)
+
+    def _shown_as(self, directory: int) -> int:
+        node = self._nodes.must(directory)
+        return node.view_of if node.view_of is not None and node.is_directory else directory
+
+    def _entered(self, directory: int) -> None:
+        """A living link came into a directory, which may have been dead."""
+        node = self._nodes.must(directory)
+        if node.is_directory and (node.nlink == 0 or directory in self._buried):
+            self._folders[directory] = None
+
+    def _left(self, directory: int) -> None:
+        """A living link went out of a directory, which may have lived by it."""
+        if directory in self._revived and self._nodes.must(directory).is_directory:
+            self._folders[directory] = None

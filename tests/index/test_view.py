@@ -1,0 +1,93 @@
+"""The index shows exactly what the model says, whatever records come in whatever order, and tells all that changed."""
+
+import random
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from syncfs.index.index import Index
+from syncfs.model.tree import State
+from tests.index.picture import Entry, Shadow, apply_all, check, know_devices
+from tests.model.replica import Replica
+from tests.model.test_tree import ENTRIES, STEPS, Step, take
+
+
+def deliver(entries: list[Entry], order: random.Random) -> None:
+    """Give records, some of them twice, to an index in batches; after each it shows what the model does."""
+    state = State()
+    entries = entries + order.sample(entries, len(entries) // 4)
+    with TemporaryDirectory() as directory:
+        path = Path(directory) / "index.db"
+        with Index(path) as index:
+            know_devices(index)
+            shadow = Shadow()
+            while entries:
+                size = order.choice((1, 1, 2, 3, 5, 20))
+                batch, entries = entries[:size], entries[size:]
+                apply_all(index, batch)
+                for device, record in batch:
+                    state.apply(record, device)
+                check(index, state)
+                shadow.take(index)
+                shadow.check(index)
+        with Index(path) as again:
+            check(again, state)
+            shadow.check(again)
+
+
+def history(steps: list[Step]) -> list[Replica]:
+    """Devices that took these steps."""
+    numbers = count(1)
+    replicas = [Replica(number, clock) for number, clock in ((1, 1_700_000_000), (2, 5), (3, 1_700_000_000))]
+    for directory in "fgh":
+        replicas[0].mkdir(directory)
+    for replica in replicas[1:]:
+        replica.receive(replicas[0].entries())
+    for step in steps:
+        take(step, replicas, lambda: b"%d" % next(numbers))
+    return replicas
+
+
+def mixed(replicas: list[Replica], order: random.Random, shuffled: bool) -> list[Entry]:
+    """All their records: each feed in its order, or all in disorder."""
+    if shuffled:
+        everything = [entry for replica in replicas for entry in replica.entries()]
+        return order.sample(everything, len(everything))
+    turns = [number for number, replica in enumerate(replicas) for _ in replica.feed]
+    order.shuffle(turns)
+    feeds = [iter(replica.entries()) for replica in replicas]
+    return [next(feeds[number]) for number in turns]
+
+
+@settings(max_examples=80, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@given(STEPS, st.booleans(), st.integers(0, 2**32))
+def test_the_index_shows_what_the_model_says(steps: list[Step], shuffled: bool, seed: int) -> None:
+    order = random.Random(seed)
+    deliver(mixed(history(steps), order, shuffled), order)
+
+
+@settings(max_examples=150, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@given(ENTRIES, st.integers(0, 2**32))
+def test_records_that_nobody_honest_writes(entries: list[Entry], seed: int) -> None:
+    deliver(entries, random.Random(seed))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+@settings(max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(STEPS, st.booleans(), st.integers(0, 2**32))
+def test_the_index_shows_what_the_model_says_soak(steps: list[Step], shuffled: bool, seed: int) -> None:
+    order = random.Random(seed)
+    deliver(mixed(history(steps), order, shuffled), order)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+@settings(max_examples=20_000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(ENTRIES, st.integers(0, 2**32))
+def test_records_that_nobody_honest_writes_soak(entries: list[Entry], seed: int) -> None:
+    deliver(entries, random.Random(seed))
