@@ -186,7 +186,7 @@ def _import(home: Home, known: engine.KnownShare, source: Path, count: "Progress
     from syncfs.cli.progress import bar
 
     record = RunRecord(known.share, known.name, os.getpid(), "create", str(home.path), None, datetime.now(UTC))
-    with claim(home, record), bar(f"importing {source}", quiet) as picture:
+    with claim(home, record), bar(f"importing {show.plain(source.name)}", quiet) as picture:
 
         async def use(volume: "TreeWriter") -> None:
             await import_tree(

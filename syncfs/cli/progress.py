@@ -42,8 +42,8 @@ class ProgressBar:
         portion = min(done / total, 1.0) if total else 1.0
         figures = f"{portion:4.0%}  {show.size(done)} of {show.size(total)}  {show.rate(speed)}"
         width = max(min(shutil.get_terminal_size().columns - len(self.label) - len(figures) - 8, 40), 0)
-        bar = "#" * round(width * portion)
-        sys.stderr.write(f"\r\x1b[K{self.label}  [{bar.ljust(width, '.')}]  {figures}")
+        bar = f"[{('#' * round(width * portion)).ljust(width, '.')}]  " if width >= 10 else ""
+        sys.stderr.write(f"\r\x1b[K{self.label}  {bar}{figures}")
         sys.stderr.flush()
 
 
