@@ -82,14 +82,18 @@ def show(demo: Demo, place: Path, mib: int) -> None:
     make_source(source, mib)
     original = scan(source)
     total = sum(entry.size for entry in original.values())
-    demo.say(f"made a tree of {amount(len(original), 'entry', 'entries')}, {size(total)}: Python's library, {LARGE}, odd things")
+    demo.say(
+        f"made a tree of {amount(len(original), 'entry', 'entries')}, {size(total)}: Python's library, {LARGE}, odd things"
+    )
     with ExitStack() as stack:
         first, second = (stack.enter_context(peer(place, name)) for name in ("first", "second"))
         port = free_port()
         secrets = first.create("--from", source, "--listen", f"127.0.0.1:{port}", "--discovery", "none")
         demo.say("first peer:  created the share from the tree (everything encrypted, every file a version)")
         first.start("xattr=on")
-        second.join(secrets["read_write"], "--peer", f"127.0.0.1:{port}", "--listen", "127.0.0.1:0", "--discovery", "none")
+        second.join(
+            secrets["read_write"], "--peer", f"127.0.0.1:{port}", "--listen", "127.0.0.1:0", "--discovery", "none"
+        )
         second.start("xattr=on")
         demo.say("second peer: joined with the secret and mounted")
         lazily(demo, second, original, source)
@@ -106,7 +110,9 @@ def lazily(demo: Demo, second: Peer, original: dict[str, object], source: Path) 
     demo.require(seen.keys() == original.keys(), "the second peer sees every entry")
     before = second.cached()
     demo.require(before < 64 * 1024, f"the second peer has fetched nothing, but holds {before} bytes")
-    demo.say(f"second peer: lists all {amount(len(seen), 'entry', 'entries')} with true sizes; its cache holds {size(before)}")
+    demo.say(
+        f"second peer: lists all {amount(len(seen), 'entry', 'entries')} with true sizes; its cache holds {size(before)}"
+    )
     demo.require(digest(second / LAZY) == digest(source / LAZY), f"{LAZY} reads the same")
     length = (source / LAZY).stat().st_size
     grown = second.cached() - before
@@ -126,7 +132,9 @@ def wholly(demo: Demo, first: Peer, second: Peer, source: Path) -> None:
         told = [line for line in differences(trees[0], tree) if not is_only_the_root(line)]
         demo.require(not told, f"the {which} peer's tree equals the source, but: {'; '.join(told[:5])}")
     count = len(trees[0])
-    demo.say(f"compared all {count:,} entries of source, first and second peer: content by hash, mode, uid, gid, mtime in ns,")
+    demo.say(
+        f"compared all {count:,} entries of source, first and second peer: content by hash, mode, uid, gid, mtime in ns,"
+    )
     demo.say("          symlinks, hard links, extended attributes: no difference")
 
 

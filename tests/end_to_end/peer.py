@@ -6,7 +6,9 @@ order, then by SIGKILL of the one pid that its own record names, then by taking 
 
 import json
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -85,7 +87,8 @@ class Peer:
 
     def start(self, options: str = "") -> None:
         """Mount the share."""
-        self.mount.mkdir(exist_ok=True) if not table.mounted_at(str(self.mount)) else None
+        if table.mounted_at(str(self.mount)) is None:
+            self.mount.mkdir(exist_ok=True)
         self.good("mount", SHARE, self.mount, *(["-o", options] if options else []))
 
     def stop(self) -> None:
@@ -184,8 +187,6 @@ def same(*peers: Peer) -> Callable[[], bool]:
 
 def free_port() -> int:
     """A TCP port that nobody listens on."""
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -193,7 +194,5 @@ def free_port() -> int:
 
 
 def _wait_for_end(descriptor: int, seconds: float) -> None:
-    import select
-
     if not select.select([descriptor], [], [], seconds)[0]:
         raise AssertionError("a killed process did not end")
