@@ -202,6 +202,28 @@ class ChunkCache:
         self._written += len(new)
         return [one.id + one.address for one in sealed]
 
+    async def put_durably(self, plains: Sequence[bytes]) -> list[bytes]:
+        """Seal, store and make durable many small plaintexts; returns their manifest entries. Raises SetupError."""
+        if not plains:
+            return []
+        sealed = [self._keys.seal(plain) for plain in plains]
+        new = list({one.address: one for one in sealed if not self._store.has(one.address)}.values())
+
+        def write() -> list[Place]:
+            places = self._store.write_many([(one.address, one.data) for one in new])
+            try:
+                self._store.sync()
+            except BaseException:
+                self._store.abandon(places)
+                raise
+            return places
+
+        places = await trio.to_thread.run_sync(write)
+        now = self._wall()
+        for one, place in zip(new, places, strict=True):
+            self._store.record(one.address, place, now)
+        return [one.id + one.address for one in sealed]
+
     async def sync(self) -> None:
         """Make every chunk stored so far durable; callers that come together share one flush. Raises SetupError."""
         wanted = self._written

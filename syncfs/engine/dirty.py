@@ -4,7 +4,7 @@ Bytes are found in layers: what was written lately (extents), over chunks that a
 manifest of chunks sealed already or taken from the version the writing started from (entries), over zeros.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from syncfs.engine.content import BytesLike
 from syncfs.engine.extents import ExtentMap
@@ -29,6 +29,7 @@ class Dirty:
         self._cut_once: set[int] = set()
         self._unsaved: list[tuple[int, int]] = []
         self._shrunk: int | None = None
+        self._moves = 0
         self.has_cuts = False
         """Whether any chunk was cut, so that the written bytes alone no longer tell the difference to the version."""
 
@@ -81,6 +82,7 @@ class Dirty:
                 for index in [index for index in layer if index >= count]:
                     del layer[index]
         self.size = size
+        self._moves += 1
         self.mtime = self.ctime = now
 
     def touched_chunks(self) -> list[int]:
@@ -96,7 +98,7 @@ class Dirty:
         stop = min(stop, self.size)
         if self._extents.covers(start, stop):
             return self._extents.whole(start, stop)
-        base = await self._base(index, load)
+        base = (await self._bases(range(index, index + 1), load))[0]
         stop = min(chunk_span(index)[1], self.size)
         plain = bytearray(base[: stop - start])
         plain.extend(bytes(stop - start - len(plain)))
@@ -110,10 +112,11 @@ class Dirty:
             return b""
         if self._extents.covers(start, stop):
             return self._extents.whole(start, stop)
-        bases = [(index, await self._base(index, load)) for index in chunks_between(start, stop)]
+        indexes = list(chunks_between(start, stop))
+        bases = await self._bases(indexes, load)
         stop = min(stop, self.size)
         found = bytearray(max(stop - start, 0))
-        for index, base in bases:
+        for index, base in zip(indexes, bases, strict=True):
             begin = chunk_start(index)
             low, high = max(start, begin), min(stop, begin + len(base))
             if low < high:
@@ -126,6 +129,7 @@ class Dirty:
         start, stop = chunk_span(index)
         self._extents.drop(start, stop)
         self._cutting[index] = plain
+        self._moves += 1
         self.has_cuts = True
 
     def end_cut(self, index: int, plain: bytes, entry: bytes) -> None:
@@ -146,6 +150,7 @@ class Dirty:
             start = chunk_start(index)
             self._extents.overlay(merged, start)
             self._extents.write(start, bytes(merged))
+            self._moves += 1
 
     def take_unsaved(self) -> tuple[int | None, list[tuple[int, bytes]]]:
         """What a journal lacks: the smallest size the file had since the last call (None: it never shrank), and pieces.
@@ -181,6 +186,17 @@ class Dirty:
         """The manifest entries of a file of `size` bytes; chunks without one are holes."""
         count = chunk_count(size)
         return {index: entry for index, entry in self._entries.items() if index < count}
+
+    async def _bases(self, indexes: Sequence[int], load: Load) -> list[bytes]:
+        """What lies below the extents in these chunks, all at one moment.
+
+        While one chunk was loaded, written bytes may have moved out of the extents into another: then begin again.
+        """
+        while True:
+            moves = self._moves
+            bases = [await self._base(index, load) for index in indexes]
+            if moves == self._moves:
+                return bases
 
     async def _base(self, index: int, load: Load) -> bytes:
         plain = self._cutting.get(index)

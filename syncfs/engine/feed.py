@@ -23,6 +23,11 @@ from syncfs.wire.segment import decode_segment, encode_segment
 
 GATHER_SECONDS = 0.005
 """How long changes are gathered before a segment is made of them."""
+BUSY_SECONDS = 0.05
+"""The same while many changes come."""
+BUSY_RECORDS = 50
+MOST_SEGMENTS = 200
+"""Merging waits for a quiet moment until there are so many segments."""
 MAX_SEGMENT_RECORDS = 1000
 MAX_SEGMENT_BYTES = 200 * 1024
 """Before compression, so that a new segment fits into an announcement."""
@@ -118,12 +123,21 @@ class Feed:
             last = self._sequence + len(batch)
             self._sealed.append(self._store_segment(batch, self._sequence + 1, last, adds))
             self._sequence, adds = last, []
-        self._age()
+        self._sign_head()
+
+    def _sign_head(self) -> None:
         feeds = self._index.feeds
+        if len(feeds.segments_of(self.device)) > MOST_SEGMENTS:
+            self._age()
         feeds.set_number("lamport", self._lamport)
         refs = [SegmentRef(first, last, address, size) for address, first, last, size in feeds.segments_of(self.device)]
         head = sign_head(self._identity, self._sequence, refs, self._wall() // 10**9)
         feeds.set_head(self.device, head.encoded, self._sequence, self._sequence)
+
+    def age(self) -> None:
+        """Merge our small segments into larger ones, so that the head stays short; to be called in quiet moments."""
+        if self._age():
+            self._sign_head()
 
     def commit(self) -> None:
         """Seal and commit: what was recorded survives a crash of the process. Raises SetupError, DamageError."""
@@ -154,10 +168,13 @@ class Feed:
 
     async def run(self) -> None:
         """Seal, commit and announce, shortly after each change."""
+        pause = GATHER_SECONDS
         while True:
             await self._wake.wait()
-            await trio.sleep(GATHER_SECONDS)
+            before = self._sequence
+            await trio.sleep(pause)
             await self.durable()
+            pause = BUSY_SECONDS if self._sequence - before > BUSY_RECORDS else GATHER_SECONDS
 
     def _record_touched(self) -> None:
         if not self._touched:
@@ -178,10 +195,10 @@ class Feed:
         self._index.feeds.add_segment(sealed.address, self.device, first, last, sealed.data)
         return sealed.address, sealed.data
 
-    def _age(self) -> None:
-        """Merge our small segments into larger ones, so that the head stays short."""
+    def _age(self) -> bool:
         feeds = self._index.feeds
         segments = feeds.segments_of(self.device)
+        merged = False
         while plan := merge_plan([(last - first + 1, size) for _, first, last, size in segments]):
             records: list[Record] = []
             adds: list[bytes] = []
@@ -196,3 +213,5 @@ class Feed:
             feeds.drop_segments(self.device, kept)
             self._store_segment(without_superseded(records), first, last, adds)
             segments = feeds.segments_of(self.device)
+            merged = True
+        return merged

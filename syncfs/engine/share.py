@@ -166,6 +166,7 @@ class Share:
         async with trio.open_nursery() as nursery:
             if self.feed is not None:
                 nursery.start_soon(self._publish, self.feed)
+                nursery.start_soon(self.files.settler.run)
             nursery.start_soon(self._keep_tidy)
 
     # --- Attendant --------------------------------------------------------------------------------------------------
@@ -226,6 +227,8 @@ class Share:
             await trio.sleep(TIDY_SECONDS)
             try:
                 self.presence.write_touches()
+                if self.feed is not None:
+                    self.feed.age()
                 self.commit()
                 self.problem = ""
                 if self.index.database.log_bytes() > CHECKPOINT_BYTES:

@@ -1,0 +1,38 @@
+"""A file as those who have it open on this computer see it."""
+
+from dataclasses import dataclass, field
+
+import trio
+
+from syncfs.engine.ahead import ReadAhead
+from syncfs.engine.content import Content
+from syncfs.engine.dirty import Dirty
+from syncfs.model.ids import NodeId, Stamp
+
+
+@dataclass(slots=True, eq=False)
+class OpenFile:
+    """The content of one node since somebody opened it: the version it started from, and what was written over it.
+
+    `base` are the versions that the next one replaces, `versions` counts those made since the file was opened. `lock`
+    is held while a version is being made.
+    """
+
+    ino: int
+    node: NodeId
+    base: tuple[Stamp, ...]
+    content: Content
+    dirty: Dirty | None = None
+    handles: int = 0
+    writers: int = 0
+    versions: int = 0
+    lock: trio.Lock = field(default_factory=trio.Lock)
+
+
+@dataclass(slots=True, eq=False)
+class Handle:
+    """One open(2)."""
+
+    file: OpenFile
+    writing: bool
+    ahead: ReadAhead

@@ -1,0 +1,312 @@
+"""Settling: making versions of what was written.
+
+The chunks of a version are sealed, stored and made durable before its record is written, so no record ever tells of
+content that a loss of power could take away. What many programs wrote at once is settled together: one flush of the
+disk and one batch of records. While requests keep coming, settling waits a little, as the writeback of a disk does.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+
+import trio
+
+from syncfs.engine.chunks import ChunkCache
+from syncfs.engine.content import Content
+from syncfs.engine.dirty import Dirty
+from syncfs.engine.feed import Feed
+from syncfs.engine.journals import Journals
+from syncfs.engine.openfile import OpenFile
+from syncfs.index.index import Index
+from syncfs.model.chunking import INLINE_LIMIT, chunk_count, chunk_span
+from syncfs.model.errors import SyncfsError
+from syncfs.model.ids import Stamp, make_stamp
+from syncfs.model.manifest import FAN_OUT, depth_for, join_entries, leaves
+from syncfs.model.records import HOLE, INLINE, VersionRecord
+
+DIRTY_BYTES = 48 * 1024 * 1024
+"""Written bytes kept in memory over all files; a writer beyond waits until some are sealed."""
+EAGER_BYTES = DIRTY_BYTES // 3
+"""Beyond this, settling no longer waits for a quiet moment."""
+QUIET_SECONDS = 0.004
+LONGEST_WAIT = 0.5
+"""Settling a closed file waits for a moment without requests, but no longer than this."""
+TOGETHER = 200
+"""Small files settled in one batch."""
+SMALL_FILE = 64 * 1024
+CUT_TASKS = 4
+PUT_BYTES = 4 * 1024 * 1024
+
+_log = logging.getLogger(__name__)
+
+
+class Settler:
+    """Makes versions of dirty files, now or soon."""
+
+    def __init__(
+        self,
+        index: Index,
+        feed: Feed | None,
+        chunks: ChunkCache,
+        journals: Journals,
+        wall: Callable[[], int],
+        settled: Callable[[OpenFile, Stamp | None], None],
+    ) -> None:
+        """`settled` hears of each version made with its stamp, and of each file that no longer needs one with None."""
+        self._index = index
+        self._feed = feed
+        self._chunks = chunks
+        self._journals = journals
+        self._wall = wall
+        self._settled = settled
+        self._unsettled: dict[OpenFile, None] = {}
+        self._closed: dict[OpenFile, None] = {}
+        self._news = trio.Event()
+        self._progress = trio.Event()
+        self._cutting = trio.CapacityLimiter(CUT_TASKS)
+        self.activity = 0
+        """Counts requests, so that a burst of them is noticed."""
+        self.failure = ""
+        """Why the last written data could not be settled, for `status`; empty when all is well."""
+
+    @property
+    def unsettled(self) -> int:
+        """How many files have bytes that are in no version yet."""
+        return len(self._unsettled)
+
+    def held(self) -> int:
+        """Written bytes in memory."""
+        return sum(file.dirty.held for file in self._unsettled if file.dirty is not None)
+
+    def is_unlinked(self, file: OpenFile) -> bool:
+        """Whether no name shows the file any more, so that nobody will ever ask for a version."""
+        node = self._index.nodes.get(file.ino)
+        return node is None or node.nlink == 0
+
+    async def begin(self, file: OpenFile) -> Dirty:
+        """The unsettled state of a file that is about to be written. Raises UnavailableError, DamageError."""
+        if file.dirty is None:
+            content = file.content
+            entries = await content.entries()
+            if file.dirty is None:
+                file.dirty = Dirty(content.size, entries, self._wall())
+                if content.inline:
+                    file.dirty.write(0, content.inline, self._wall())
+                self._unsettled[file] = None
+        return file.dirty
+
+    def drop(self, file: OpenFile) -> None:
+        """Forget what was written: nobody can see it any more."""
+        file.dirty = None
+        self._unsettled.pop(file, None)
+        self._closed.pop(file, None)
+
+    def settle_soon(self, file: OpenFile) -> None:
+        """The last writer has closed the file."""
+        self._closed[file] = None
+        self._news.set()
+
+    async def settle_all(self) -> None:
+        """Make versions of everything written so far. Raises SetupError, UnavailableError."""
+        await self._settle_together(list(self._unsettled))
+        for file in list(self._unsettled):
+            await self.settle(file)
+
+    async def settle(self, file: OpenFile) -> None:
+        """Make a version of what was written to a file until now. Raises SetupError, UnavailableError."""
+        async with file.lock:
+            dirty = file.dirty
+            if dirty is None:
+                return
+            self._closed.pop(file, None)
+            try:
+                await self._settle(file, dirty)
+                self.failure = ""
+            except SyncfsError as error:
+                self.failure = str(error)
+                raise
+        self._made_progress()
+
+    async def make_room(self) -> None:
+        """Wait until less is in memory; for a writer that meets DIRTY_BYTES. Raises SetupError, UnavailableError."""
+        dirty_ones = [file.dirty for file in self._unsettled if file.dirty is not None]
+        if any(dirty.cutting for dirty in dirty_ones):
+            await self._progress.wait()
+        elif dirty_ones:
+            await self._cut_touched(max(dirty_ones, key=lambda dirty: dirty.held))
+
+    async def cut(self, dirty: Dirty, index: int, plain: bytes) -> None:
+        """Seal one completed chunk in the background."""
+        async with self._cutting:
+            try:
+                await self._seal(dirty, [(index, plain)])
+            except Exception as error:
+                self._report(error)
+
+    async def run(self) -> None:
+        """Settle closed files, each soon after it was closed."""
+        while True:
+            await self._news.wait()
+            self._news = trio.Event()
+            await self._quiet_moment()
+            closed = list(self._closed)
+            self._closed.clear()
+            try:
+                await self._settle_together(closed)
+            except Exception as error:
+                self._report(error)
+            for file in closed:
+                try:
+                    await self.settle(file)
+                except Exception as error:
+                    self._report(error)
+
+    async def _quiet_moment(self) -> None:
+        deadline = trio.current_time() + LONGEST_WAIT
+        while trio.current_time() < deadline and self.held() < EAGER_BYTES:
+            before = self.activity
+            await trio.sleep(QUIET_SECONDS)
+            if self.activity == before:
+                return
+
+    def _report(self, error: Exception) -> None:
+        """A failure in the background: the bytes stay in memory, and the share goes on."""
+        self.failure = str(error) if isinstance(error, SyncfsError) else f"an internal error ({error!r}): see the log"
+        _log.error("written data could not be stored yet: %s", self.failure, exc_info=error)
+        self._made_progress()
+
+    async def _settle_together(self, files: Sequence[OpenFile]) -> None:
+        """Settle those of the files that are small and held whole in memory, in batches; the others are left."""
+        for start in range(0, len(files), TOGETHER):
+            batch: list[tuple[OpenFile, Dirty, bytes]] = []
+            for file in files[start : start + TOGETHER]:
+                plain = self._whole(file)
+                if plain is not None and file.dirty is not None:
+                    file.lock.acquire_nowait()
+                    batch.append((file, file.dirty, plain))
+            try:
+                if batch:
+                    await self._settle_batch(batch)
+            finally:
+                for file, _, _ in batch:
+                    file.lock.release()
+
+    def _whole(self, file: OpenFile) -> bytes | None:
+        """All bytes of a small dirty file that nobody settles now and that has one chunk at most."""
+        dirty = file.dirty
+        if dirty is None or file.lock.locked() or self.is_unlinked(file) or self._journals.has(dirty):
+            return None
+        small = dirty.size <= min(SMALL_FILE, chunk_span(0)[1]) and not dirty.has_cuts
+        return dirty.complete_plain(0) if small and dirty.size else None
+
+    async def _settle_batch(self, batch: Sequence[tuple[OpenFile, Dirty, bytes]]) -> None:
+        entries = dict(
+            zip(
+                [file for file, _, plain in batch if len(plain) > INLINE_LIMIT],
+                await self._chunks.put_durably([plain for _, _, plain in batch if len(plain) > INLINE_LIMIT]),
+                strict=True,
+            )
+        )
+        assert self._feed is not None
+        records: list[VersionRecord] = []
+        done: list[tuple[OpenFile, Dirty, VersionRecord, bool]] = []
+        for file, dirty, plain in batch:
+            if file.dirty is not dirty or self.is_unlinked(file):
+                continue
+            depth, body = (0, entries[file]) if file in entries else (INLINE, plain)
+            tick = self._feed.tick()
+            record = VersionRecord(tick, dirty.ctime, file.node, file.base, len(plain), dirty.mtime, depth, body)
+            records.append(record)
+            done.append((file, dirty, record, dirty.complete_plain(0) == plain and dirty.size == len(plain)))
+        self._feed.record(records, [record.body[-32:] for record in records if record.depth == 0])
+        for file, dirty, record, unchanged in done:
+            self._took(file, dirty, record, unchanged)
+
+    async def _settle(self, file: OpenFile, dirty: Dirty) -> None:
+        if self._feed is None:
+            return
+        if self.is_unlinked(file):
+            self._settled(file, None)
+            return
+        size, mtime, ctime = dirty.size, dirty.mtime, dirty.ctime
+        if size <= INLINE_LIMIT:
+            depth, body = INLINE, bytes(await dirty.read(0, size, self._chunks.plain)).ljust(size, b"\0")
+        else:
+            await self._cut_touched(dirty)
+            depth, body = await self._manifest(dirty, size)
+            await self._chunks.sync()
+        if file.dirty is not dirty or self.is_unlinked(file):
+            return
+        adds, dirty.adds = dirty.adds, []
+        record = VersionRecord(self._feed.tick(), ctime, file.node, file.base, size, mtime, depth, body)
+        self._feed.record([record], adds)
+        same = (size, mtime, ctime) == (dirty.size, dirty.mtime, dirty.ctime)
+        self._took(file, dirty, record, same and (dirty.settled or depth == INLINE))
+        if self._journals.has(dirty):
+            await self._feed.durable()
+            await self._journals.settled(dirty)
+
+    def _took(self, file: OpenFile, dirty: Dirty, record: VersionRecord, unchanged: bool) -> None:
+        """A version of a file was recorded; `unchanged` where nothing was written since it was taken."""
+        assert self._feed is not None
+        stamp = make_stamp(record.lamport, self._feed.device)
+        file.base = (stamp,)
+        file.versions += 1
+        file.content = Content(record.size, record.depth, record.body, self._chunks)
+        if unchanged:
+            file.dirty = None
+            self._unsettled.pop(file, None)
+        else:
+            dirty.rebase()
+        self._settled(file, stamp)
+
+    async def _cut_touched(self, dirty: Dirty) -> None:
+        """Seal all chunks that hold written bytes, and wait for those already being sealed."""
+        while not dirty.settled:
+            batch: list[tuple[int, bytes]] = []
+            try:
+                for index in dirty.touched_chunks():
+                    plain = await dirty.chunk(index, self._chunks.plain)
+                    dirty.begin_cut(index, plain)  # at once: a write during the next await must go over it
+                    batch.append((index, plain))
+                    if sum(len(plain) for _, plain in batch) >= PUT_BYTES:
+                        break
+            except BaseException:
+                for index, plain in batch:
+                    dirty.undo_cut(index, plain)
+                raise
+            if not batch:
+                await self._progress.wait()
+                continue
+            await self._seal(dirty, batch)
+
+    async def _seal(self, dirty: Dirty, batch: Sequence[tuple[int, bytes]]) -> None:
+        try:
+            full = [plain for _, plain in batch if has_bytes(plain)]
+            entries = iter(await self._chunks.put(full))
+            for index, plain in batch:
+                dirty.end_cut(index, plain, next(entries) if has_bytes(plain) else HOLE)
+        except BaseException:
+            for index, plain in batch:
+                dirty.undo_cut(index, plain)
+            raise
+        finally:
+            self._made_progress()
+
+    async def _manifest(self, dirty: Dirty, size: int) -> tuple[int, bytes]:
+        count = chunk_count(size)
+        depth, entries = depth_for(count), dirty.entries(size)
+        for _ in range(depth):
+            parts = leaves(entries, count)
+            entries = dict(zip(parts, await self._chunks.put(list(parts.values())), strict=True))
+            dirty.adds += [entry[-32:] for entry in entries.values()]
+            count = -(-count // FAN_OUT)
+        return depth, join_entries(entries, count)
+
+    def _made_progress(self) -> None:
+        self._progress.set()
+        self._progress = trio.Event()
+
+
+def has_bytes(plain: bytes) -> bool:
+    """Whether a chunk has any byte that is not zero; cheap for the first look."""
+    return bool(plain[:64].strip(b"\0") or plain.strip(b"\0"))
