@@ -23,7 +23,7 @@ from syncfs.wire.segment import decode_segment, encode_segment
 
 GATHER_SECONDS = 0.005
 """How long changes are gathered before a segment is made of them."""
-BUSY_SECONDS = 0.05
+BUSY_SECONDS = 0.25
 """The same while many changes come."""
 BUSY_RECORDS = 50
 MOST_SEGMENTS = 200

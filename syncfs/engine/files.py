@@ -124,8 +124,9 @@ class Files:
         settler = self.settler
         settler.activity += 1
         file = self.handle(number).file
-        while settler.held() > DIRTY_BYTES:
+        while settler.holds_more_than(DIRTY_BYTES):
             await settler.make_room()
+        settler.wrote(len(data))
         dirty = file.dirty or await settler.begin(file)
         for index in dirty.write(offset, data, self._wall()):
             plain = dirty.complete_plain(index)
@@ -234,7 +235,8 @@ class Files:
         for entry in journal.entries:
             if isinstance(entry, Extent):
                 dirty.write(entry.offset, journal.read(entry), self._wall())
-                while dirty.held > DIRTY_BYTES:
+                self.settler.wrote(entry.size)
+                while self.settler.holds_more_than(DIRTY_BYTES):
                     await self.settler.make_room()
             else:
                 await dirty.truncate(entry.size, self._chunks.plain, self._wall())

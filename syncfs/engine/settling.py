@@ -28,7 +28,7 @@ DIRTY_BYTES = 48 * 1024 * 1024
 EAGER_BYTES = DIRTY_BYTES // 3
 """Beyond this, settling no longer waits for a quiet moment."""
 QUIET_SECONDS = 0.004
-LONGEST_WAIT = 0.5
+LONGEST_WAIT = 1.0
 """Settling a closed file waits for a moment without requests, but no longer than this."""
 TOGETHER = 200
 """Small files settled in one batch."""
@@ -63,6 +63,7 @@ class Settler:
         self._news = trio.Event()
         self._progress = trio.Event()
         self._cutting = trio.CapacityLimiter(CUT_TASKS)
+        self._held = 0
         self.activity = 0
         """Counts requests, so that a burst of them is noticed."""
         self.failure = ""
@@ -73,9 +74,15 @@ class Settler:
         """How many files have bytes that are in no version yet."""
         return len(self._unsettled)
 
-    def held(self) -> int:
-        """Written bytes in memory."""
-        return sum(file.dirty.held for file in self._unsettled if file.dirty is not None)
+    def wrote(self, size: int) -> None:
+        """So many more bytes are in memory."""
+        self._held += size
+
+    def holds_more_than(self, limit: int) -> bool:
+        """Whether written bytes in memory exceed `limit`; counted anew only where it seems so."""
+        if self._held > limit:
+            self._held = sum(file.dirty.held for file in self._unsettled if file.dirty is not None)
+        return self._held > limit
 
     def is_unlinked(self, file: OpenFile) -> bool:
         """Whether no name shows the file any more, so that nobody will ever ask for a version."""
@@ -162,7 +169,7 @@ class Settler:
 
     async def _quiet_moment(self) -> None:
         deadline = trio.current_time() + LONGEST_WAIT
-        while trio.current_time() < deadline and self.held() < EAGER_BYTES:
+        while trio.current_time() < deadline and not self.holds_more_than(EAGER_BYTES):
             before = self.activity
             await trio.sleep(QUIET_SECONDS)
             if self.activity == before:
