@@ -1,6 +1,5 @@
 """What a person does to a conflict copy, as records: deleting it drops that head, renaming it keeps it as a file."""
 
-import os
 import stat
 
 from syncfs.engine.feed import Feed
@@ -21,7 +20,7 @@ def drop_head(index: Index, feed: Feed, ino: int, head: Stamp) -> VersionRecord:
 def keep_head(index: Index, feed: Feed, ino: int, head: Stamp, parent: bytes, name: bytes) -> list[Record]:
     """The records that turn a conflicting head into a file of its own."""
     old, kept = index.nodes.must(ino), _version(index, head)
-    node, now = NodeId(os.urandom(16)), feed.now()
+    node, now = NodeId(feed.new_id()), feed.now()
     owner = Owner(old.uid, old.gid, old.user, old.group)
     return [
         drop_head(index, feed, ino, head),

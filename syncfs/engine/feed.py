@@ -16,7 +16,7 @@ from syncfs.crypto.keys import ReadKeys
 from syncfs.crypto.sealing import SEGMENT_NONCE_BYTES
 from syncfs.engine.ageing import batches, merge_plan, without_superseded
 from syncfs.index.index import Index
-from syncfs.model.ids import Address, NodeId
+from syncfs.model.ids import NODE_BYTES, Address, NodeId
 from syncfs.model.records import NodeRecord, Record, Times
 from syncfs.wire.head import SegmentRef, sign_head
 from syncfs.wire.segment import decode_segment, encode_segment
@@ -76,6 +76,10 @@ class Feed:
     def now(self) -> int:
         """The wall clock in ns since 1970."""
         return self._wall()
+
+    def new_id(self) -> bytes:
+        """The 16 random bytes of a new node or link."""
+        return self._random(NODE_BYTES)
 
     def tick(self) -> int:
         """The lamport for one new record."""

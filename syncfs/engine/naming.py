@@ -1,7 +1,6 @@
 """Names and nodes: checks of the namespace operations, and the records they come down to."""
 
 import errno
-import os
 import stat
 
 from syncfs.engine.conflicts import drop_head, keep_head
@@ -37,7 +36,7 @@ class Naming:
         directory = self._free_place(parent, name)
         if len(target) > MAX_TARGET:
             raise PosixError(errno.ENAMETOOLONG)
-        node, now = NodeId(os.urandom(16)), feed.now()
+        node, now = NodeId(feed.new_id()), feed.now()
         birth = Birth(stat.S_IFMT(mode), rdev, target)
         times = Times(now, now)
         feed.record(
@@ -61,7 +60,7 @@ class Naming:
             raise PosixError(errno.EMLINK)
         if node.nlink == 0 or node.view_of is not None:
             raise PosixError(errno.ENOENT)
-        feed.record([LinkRecord(feed.tick(), feed.now(), os.urandom(16), node.node, directory.node, name)])
+        feed.record([LinkRecord(feed.tick(), feed.now(), feed.new_id(), node.node, directory.node, name)])
         feed.touch(directory.node)
 
     def unlink(self, parent: int, name: bytes) -> None:

@@ -1,8 +1,8 @@
 """Making a share, and joining one: what is put into the home before anything runs."""
 
+import dataclasses
 import os
 import stat
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from syncfs.crypto.identity import DeviceIdentity
 from syncfs.crypto.keys import Role, ShareKeys, derive_keys, with_public
 from syncfs.crypto.secrets import Secret, format_secret, is_link, new_writer_secret, parse_link, parse_secret
 from syncfs.crypto.vault import Vault, VaultShare
+from syncfs.engine.computer import Computer, this_computer
 from syncfs.engine.feed import Feed
 from syncfs.index.index import Index
 from syncfs.model.errors import BusyError, SetupError
@@ -38,12 +39,19 @@ class Member:
         return decode_certificate(self.certificate).role == Role.WRITER.value
 
 
-def create_share(home: Path, name: str, options: Mapping[str, str], random: Callable[[int], bytes]) -> Member:
+def create_share(
+    home: Path,
+    name: str,
+    options: Mapping[str, str],
+    random: Callable[[int], bytes],
+    computer: Computer | None = None,
+) -> Member:
     """Make a new share with an empty root. Raises BusyError where the name is taken, SetupError."""
+    on = dataclasses.replace(computer or this_computer(), random=random)
     vault = Vault.open(home / "vault", random)
-    member = _enter(vault, home, name, new_writer_secret(random), options, random)
+    member = _enter(vault, home, name, new_writer_secret(random), options, on)
     with Index(member.directory / "index.db") as index:
-        _write_root(index, member, random)
+        _write_root(index, member, on)
     return member
 
 
@@ -54,6 +62,7 @@ def join_share(
     peers: Sequence[str],
     options: Mapping[str, str],
     random: Callable[[int], bytes] = os.urandom,
+    computer: Computer | None = None,
 ) -> Member:
     """Become a member by a secret or a link. Raises SecretError, BusyError, SetupError."""
     link = parse_link(text) if is_link(text) else None
@@ -67,7 +76,8 @@ def join_share(
     for known in vault.shares.values():
         if derive_keys(parse_secret(known.secret)).share_id == share_id:
             raise BusyError(f"this share is here already under the name '{known.name}': use that one")
-    return _enter(vault, home, name, secret, wanted, random)
+    on = dataclasses.replace(computer or this_computer(), random=random)
+    return _enter(vault, home, name, secret, wanted, on)
 
 
 def open_member(home: Path, name: str, random: Callable[[int], bytes] = os.urandom) -> Member:
@@ -92,12 +102,13 @@ def keep_learnt(home: Path, name: str, keys: ShareKeys, random: Callable[[int], 
 
 
 def _enter(
-    vault: Vault, home: Path, name: str, secret: Secret, options: Mapping[str, str], random: Callable[[int], bytes]
+    vault: Vault, home: Path, name: str, secret: Secret, options: Mapping[str, str], computer: Computer
 ) -> Member:
     keys = derive_keys(secret)
     certificate = None
     if keys.role is Role.WRITER:
-        issued = issue(keys, vault.identity.public, Role.WRITER, device_name(), int(time.time()), 0, random)
+        device, now = computer.name(), computer.seconds()
+        issued = issue(keys, vault.identity.public, Role.WRITER, device, now, 0, computer.random)
         certificate = encode_certificate(issued)
     share = VaultShare(name, format_secret(secret), keys.share_public, keys.salt, certificate, dict(options))
     if name in vault.shares:
@@ -119,14 +130,14 @@ def _member(vault: Vault, home: Path, share: VaultShare) -> Member:
     return Member(share.name, keys, vault.identity, share.certificate, dict(share.options), directory)
 
 
-def _write_root(index: Index, member: Member, random: Callable[[int], bytes]) -> None:
+def _write_root(index: Index, member: Member, computer: Computer) -> None:
     assert member.keys.read is not None
     feed = Feed(
         index,
         member.keys.read,
         member.identity,
-        random=random,
-        wall=time.time_ns,
+        random=computer.random,
+        wall=computer.wall,
         announce=lambda head, segments: None,
         changed=lambda: None,
     )
@@ -134,8 +145,3 @@ def _write_root(index: Index, member: Member, random: Callable[[int], bytes]) ->
     birth, owner = Birth(stat.S_IFDIR), Owner(os.getuid(), os.getgid())
     feed.record([NodeRecord(feed.tick(), now, ROOT_NODE, birth, 0o755, owner, Times(now, now), {})])
     feed.commit()
-
-
-def device_name() -> str:
-    """What this computer is called among the peers."""
-    return os.uname().nodename.split(".")[0][:60] or "computer"

@@ -6,8 +6,6 @@ share can be opened without its network, for importing a tree or checking.
 
 import logging
 import os
-import random
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -24,6 +22,7 @@ from syncfs.discovery.fixed import FixedPeers
 from syncfs.discovery.lan import LanSource
 from syncfs.discovery.sighting import Announcement, Endpoint, Source
 from syncfs.engine.chunks import ChunkCache
+from syncfs.engine.computer import Computer, this_computer
 from syncfs.engine.feed import Feed
 from syncfs.engine.fetch import Fetcher
 from syncfs.engine.files import Files
@@ -33,7 +32,7 @@ from syncfs.engine.peers import Peers
 from syncfs.engine.posix import StatFs
 from syncfs.engine.replication import Replicator
 from syncfs.engine.serving import Server
-from syncfs.engine.setup import Member, device_name, keep_learnt, open_member
+from syncfs.engine.setup import Member, keep_learnt, open_member
 from syncfs.engine.siblings import Siblings
 from syncfs.engine.volume import Volume
 from syncfs.index.database import CHECKPOINT_BYTES
@@ -70,6 +69,7 @@ class Share:
         store: DiskStore,
         nursery: trio.Nursery,
         owners: OwnerView,
+        computer: Computer,
     ) -> None:
         self.home = home
         self.member = member
@@ -77,7 +77,8 @@ class Share:
         self.presence = presence
         self.store = store
         self._nursery = nursery
-        self.started = time.time_ns()
+        self._computer = computer
+        self.started = computer.wall()
         self.stopping = trio.Event()
         self._keys = member.keys
         self._port = 0
@@ -87,20 +88,20 @@ class Share:
         read = member.keys.read
         sealer = None if read is None else Sealer(read)
         elsewhere = self._seen_elsewhere
-        self.chunks = ChunkCache(store, sealer, self.fetcher, nursery, time.time_ns, elsewhere)
+        self.chunks = ChunkCache(store, sealer, self.fetcher, nursery, computer.wall, elsewhere)
         self.feed: Feed | None = None
         if member.may_write and read is not None:
             self.feed = Feed(
-                index, read, member.identity, random=os.urandom, wall=time.time_ns,
+                index, read, member.identity, random=computer.random, wall=computer.wall,
                 announce=self._announce, changed=self._own_changed,
             )  # fmt: skip
         siblings = Siblings(index, self.chunks, trio.current_time)
-        self.journals = Journals(member.directory / "journal", member.identity)
-        self.files = Files(index, self.feed, self.chunks, siblings, self.journals, nursery, time.time_ns)
+        self.journals = Journals(member.directory / "journal", member.identity, computer.random)
+        self.files = Files(index, self.feed, self.chunks, siblings, self.journals, nursery, computer.wall)
         self.volume = Volume(index, self.feed, self.files, owners, self._space)
         self.replicator = Replicator(index, self.feed, read, self.credentials, self.commit, self._theirs_changed)
         self.server = Server(index.feeds, self.chunks, self.replicator, elsewhere)
-        self.directory = Directory(random.random)
+        self.directory = Directory(computer.dice)
         self.peers: Peers | None = None
         self.problem = ""
         """What keeps the share from working as it should, for `status`."""
@@ -110,7 +111,7 @@ class Share:
         member = self.member
         certificate = None if member.certificate is None else decode_certificate(member.certificate)
         return Credentials(
-            self._keys, member.identity, certificate, device_name(), self._port, now=lambda: int(time.time())
+            self._keys, member.identity, certificate, self._computer.name(), self._port, now=self._computer.seconds
         )
 
     def commit(self) -> None:
@@ -253,24 +254,28 @@ class Share:
         if peers:
             sources.append(FixedPeers([Endpoint(host, port) for host, port in peers]))
         if "lan" in (options.get("discovery") or "lan").split(","):
-            sources.append(LanSource(time.time, os.urandom, random.random))
+            on = self._computer
+            sources.append(LanSource(lambda: on.wall() / 1e9, on.random, on.dice))
         return sources
 
 
 @asynccontextmanager
-async def open_share(home: Path, name: str, owners: OwnerMode = OwnerMode.IDS) -> AsyncIterator[Share]:
+async def open_share(
+    home: Path, name: str, owners: OwnerMode = OwnerMode.IDS, computer: Computer | None = None
+) -> AsyncIterator[Share]:
     """Open a share of this home. Raises UnknownShareError, SetupError, BusyError, DamageError, NewerFormatError."""
-    member = open_member(home, name)
+    computer = computer or this_computer()
+    member = open_member(home, name, computer.random)
     member.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     with Index(member.directory / "index.db") as index:
         presence = Presence(index.database)
         with DiskStore(member.directory, presence) as store:
             if store.unclean:
-                store.recover(time.time_ns())
+                store.recover(computer.wall())
             _keep_own_certificate(index, member)
             async with trio.open_nursery() as nursery:
                 view = OwnerView(owners, (os.getuid(), os.getgid()))
-                share = Share(home, member, index, presence, store, nursery, view)
+                share = Share(home, member, index, presence, store, nursery, view, computer)
                 nursery.start_soon(share.run_tasks)
                 try:
                     if share.feed is not None:
