@@ -31,7 +31,7 @@ class Attendant(Protocol):
     """Who looks after a link while it lasts."""
 
     def opened(self, link: Link) -> None:
-        """A link to a peer stands."""
+        """A link to a peer stands; called before any message of the peer is served."""
 
     async def attend(self, link: Link) -> None:
         """Work beside the link; cancelled when it ends."""
@@ -137,32 +137,40 @@ class Peers:
                 return None
             rival.close("replaced by another link")
         self._links[device] = link
-        return self._attend(link, endpoint)
-
-    async def _attend(self, link: Link, endpoint: Endpoint | None) -> None:
         where = endpoint
         if where is None and link.peer.listen_port:
             host = link.peer.address.rpartition(":")[0].strip("[]")
             where = Endpoint(host, link.peer.listen_port)
-        device = link.peer.device
-        self._directory.linked(device, trio.current_time(), where)
+        # Not in a task of its own: the peer's first message may be here already, and its task may run first.
+        self._directory.linked(device, now, where)
         _log.info("linked with %s at %s (%s)", link.peer.name, link.peer.address, link.peer.role.value)
         self.last_problem = ""
-        for attendant in self._attendants:
-            attendant.opened(link)
+        try:
+            for attendant in self._attendants:
+                attendant.opened(link)
+        except BaseException:
+            self._gone(link, where)
+            raise
+        return self._attend(link, where)
+
+    async def _attend(self, link: Link, where: Endpoint | None) -> None:
         try:
             async with trio.open_nursery() as nursery:
                 for attendant in self._attendants:
                     nursery.start_soon(attendant.attend, link)
                 await trio.sleep_forever()
         finally:
-            for attendant in self._attendants:
-                attendant.closed(link)
-            if self._links.get(device) is link:
-                del self._links[device]
-            self._directory.unlinked(device, trio.current_time(), where, "the link ended")
-            _log.info("the link with %s ended", link.peer.name)
-            self._wake()
+            self._gone(link, where)
+
+    def _gone(self, link: Link, where: Endpoint | None) -> None:
+        for attendant in self._attendants:
+            attendant.closed(link)
+        device = link.peer.device
+        if self._links.get(device) is link:
+            del self._links[device]
+        self._directory.unlinked(device, trio.current_time(), where, "the link ended")
+        _log.info("the link with %s ended", link.peer.name)
+        self._wake()
 
     def _wake(self) -> None:
         self._news.set()
