@@ -5,6 +5,8 @@ from pathlib import Path
 
 import trio
 
+from syncfs.engine.rebuilding import rebuild_index
+from syncfs.engine.setup import open_member
 from syncfs.engine.share import Share, open_share
 from syncfs.model.errors import BadChunkError, SyncfsError
 from syncfs.model.ids import Address
@@ -47,6 +49,8 @@ _QUERIES: tuple[tuple[str, str, str], ...] = (
 
 def check_share(home: Path, name: str, *, repair: bool, rebuild: bool) -> CheckReport:
     """Check a share that does not run. Raises UnknownShareError, SetupError, DamageError, NewerFormatError."""
+    if rebuild:
+        rebuild_index(open_member(home, name))
     return trio.run(check_closed, home, name, repair, strict_exception_groups=True)
 
 

@@ -16,6 +16,7 @@ from syncfs.crypto.certificates import decode_certificate, encode_certificate, v
 from syncfs.crypto.keys import ReadKeys, Role
 from syncfs.crypto.sealing import check_address
 from syncfs.engine.feed import Feed
+from syncfs.engine.rebuilding import OWN_FEED_LOST
 from syncfs.index.index import Changes, Index
 from syncfs.model.errors import BadChunkError, ForeignError, RefusedError, UnavailableError
 from syncfs.model.ids import Address, DeviceId
@@ -64,6 +65,7 @@ class Replicator:
         self._changed = changed
         self._links: dict[Link, _Known] = {}
         self._locks: dict[bytes, trio.Lock] = {}
+        self._lamport = 0
         self.last_refusal = ""
         """The last thing that a peer sent and we did not take, for `status`."""
         self.taking = 0
@@ -154,7 +156,10 @@ class Replicator:
         if known is not None and head.sequence <= known[1] and applied >= known[1]:
             return
         if self._feed is not None and head.device == self._feed.device:
-            _log.warning("%s knows records of this device that are not here; they are left alone", link.peer.name)
+            self.last_refusal = (
+                f"{link.peer.name} knows changes of this device that its index lacks, as after restoring a backup: "
+                "end the share and run 'syncfs check NAME --rebuild'"
+            )
             return
         self._verify(head)
         fresh = [ref for ref in head.segments if ref.last > applied]
@@ -166,6 +171,9 @@ class Replicator:
                 for held, data in await self._segments(link, [ref], inside):
                     self._hold(head.device, held, data)
         self._index.feeds.set_head(head.device, head.encoded, head.sequence, head.sequence)
+        self._index.feeds.set_number("lamport", max(self._lamport, self._index.feeds.number("lamport")))
+        if head.device == self._credentials().identity.id:
+            self._index.feeds.set_number(OWN_FEED_LOST, 0)
         self._index.feeds.drop_segments(head.device, {ref.address for ref in head.segments})
         self._commit()
         self._changed(self._index.take_changes())
@@ -249,8 +257,10 @@ class Replicator:
 
     def _apply_slice(self, records: Sequence[Record], device: DeviceId) -> None:
         self._index.apply(records, device)
-        if self._feed is not None and records:
-            self._feed.witness(max(record.lamport for record in records))
+        if records:
+            self._lamport = max(self._lamport, *(record.lamport for record in records))
+            if self._feed is not None:
+                self._feed.witness(self._lamport)
 
     def _hold(self, device: DeviceId, ref: SegmentRef, data: bytes) -> None:
         public = decode_segment_public(data)

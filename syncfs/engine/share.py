@@ -30,6 +30,7 @@ from syncfs.engine.journals import Journals
 from syncfs.engine.owners import OwnerMode, OwnerView
 from syncfs.engine.peers import Peers
 from syncfs.engine.posix import StatFs
+from syncfs.engine.rebuilding import OWN_FEED_LOST
 from syncfs.engine.replication import Replicator
 from syncfs.engine.serving import Server
 from syncfs.engine.setup import Member, keep_learnt, open_member
@@ -90,7 +91,8 @@ class Share:
         elsewhere = self._seen_elsewhere
         self.chunks = ChunkCache(store, sealer, self.fetcher, nursery, computer.wall, elsewhere)
         self.feed: Feed | None = None
-        if member.may_write and read is not None:
+        self.own_feed_lost = member.may_write and index.feeds.number(OWN_FEED_LOST) == 1
+        if member.may_write and read is not None and not self.own_feed_lost:
             self.feed = Feed(
                 index, read, member.identity, random=computer.random, wall=computer.wall,
                 announce=self._announce, changed=self._own_changed,
@@ -104,6 +106,11 @@ class Share:
         self.directory = Directory(computer.dice)
         self.peers: Peers | None = None
         self.problem = ""
+        if self.own_feed_lost:
+            self.problem = (
+                "this device's own changes were lost with its index, so it is read-only until a peer has told them: "
+                "connect one, then start the share again"
+            )
         """What keeps the share from working as it should, for `status`."""
 
     def credentials(self) -> Credentials:
@@ -231,12 +238,25 @@ class Share:
                 if self.feed is not None:
                     self.feed.age()
                 self.commit()
-                self.problem = ""
+                if not self.own_feed_lost:
+                    self.problem = ""
+                await self._compact()
                 if self.index.database.log_bytes() > CHECKPOINT_BYTES:
                     await trio.to_thread.run_sync(self.index.database.checkpoint)
             except Exception as error:
                 self._report(error)
                 self._wake_tidy()
+
+    async def _compact(self) -> None:
+        """Rewrite one pack that is mostly dead space, if there is one."""
+        wasteful = self.store.wasteful()
+        if wasteful is None:
+            return
+        copied = await trio.to_thread.run_sync(self.store.copy_live, wasteful)
+        self.store.adopt(wasteful, copied)
+        self.commit()
+        await trio.to_thread.run_sync(os.fdatasync, self.index.database.sync_file())
+        await trio.to_thread.run_sync(self.store.unlink, self.store.emptied())
 
     def _report(self, error: Exception) -> None:
         """Something in the background failed; it is tried again, and the share goes on."""

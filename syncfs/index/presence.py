@@ -7,7 +7,7 @@ from syncfs.model.ids import Address
 from syncfs.model.places import OWN_FILE, Held, Place, Totals
 
 _TOUCHES = 4096
-"""Uses of chunks are kept in memory up to this many, since a write for every read would cost more than they are worth."""
+"""Uses of chunks are kept in memory up to this many: a write for every read would cost more than it is worth."""
 
 
 class Presence:
@@ -107,6 +107,7 @@ class Presence:
 
     def _count(self) -> Totals:
         row = self._database.read(
-            "SELECT count(*), coalesce(sum(size), 0), coalesce(sum(pack = 0), 0), coalesce(sum(size * (pack = 0)), 0) FROM chunks"
+            "SELECT count(*), coalesce(sum(size), 0), coalesce(sum(pack = 0), 0), coalesce(sum(size * (pack = 0)), 0) "
+            "FROM chunks"
         )
         return Totals(*row)
