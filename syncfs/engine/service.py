@@ -43,6 +43,7 @@ class RunningShare:
         reasons = [text for text in (share.problem, share.files.failure, share.fetcher.last_failure) if text]
         if share.replicator.last_refusal:
             reasons.append(f"refused: {share.replicator.last_refusal}")
+        reasons += share.clocks.reasons
         links = share.peers.links if share.peers is not None else []
         if not links and share.peers is not None and share.peers.last_problem:
             reasons.append(f"no peer is connected; the last try: {share.peers.last_problem}")

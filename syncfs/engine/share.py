@@ -150,7 +150,7 @@ class Share:
         host, port = parse_endpoint(options.get("listen") or "[::]:0")
         listeners = await network.listen("" if host == "::" else host, port)
         self._port = local_port(listeners)
-        self.peers = Peers(network, self.credentials, self.directory, self.server.serve, [self])
+        self.peers = Peers(network, self.credentials, self.directory, self.server.serve, [self, self.clocks])
         found = self._sources() if sources is None else sources
         announce = partial(Announcement, self._keys.rendezvous_key)
         self._nursery.start_soon(self.peers.run, found, listeners, lambda: announce(self._port))
