@@ -11,6 +11,7 @@ from typing import Any
 
 from syncfs.index.database import IndexDatabase
 from syncfs.index.nodes import BIRTH, GROUPS, MODE, OWNER, TIMES, XATTRS, Node, NodeTable, pack_xattrs
+from syncfs.index.past import PastTable
 from syncfs.index.schema import ROOT_INO
 from syncfs.index.view import View
 from syncfs.model.ids import NO_STAMP, DeviceId, NodeId, Stamp, make_stamp
@@ -24,10 +25,11 @@ _MIN, _MAX = -(2**63), 2**63 - 1
 class Applier:
     """Turns records into rows; the caller holds a transaction (`IndexDatabase.whole`)."""
 
-    def __init__(self, database: IndexDatabase, nodes: NodeTable, view: View) -> None:
+    def __init__(self, database: IndexDatabase, nodes: NodeTable, view: View, past: PastTable) -> None:
         self._database = database
         self._nodes = nodes
         self._view = view
+        self._past = past
         self._fresh: set[int] = set()
 
     def apply(self, records: Iterable[Record], device: DeviceId) -> None:
@@ -61,9 +63,13 @@ class Applier:
             fields["stamps"] = stamp
             if len(groups) < GROUPS:
                 fields["stamps"] = b"".join(stamp if group in groups else NO_STAMP for group in range(GROUPS))
-            self._fresh.add(self._nodes.insert(record.node, fields))
+            ino = self._nodes.insert(record.node, fields)
+            self._fresh.add(ino)
+            if record.birth is None:
+                self._past.note_early(ino, record, stamp, _fitting(record.time))
             return
         node = self._real(ino)
+        self._past.note_node(node, record, stamp, _fitting(record.time))
         fields = {}
         stamps = [node.group_stamp(group) for group in range(GROUPS)]
         for group, values in groups.items():
@@ -102,6 +108,7 @@ class Applier:
                 (record.link,),
             )
             if row is not None and stamp <= row[6]:
+                self._note_late(record, ino, stamp, row[6])
                 return
         node, time = self._real(ino), _fitting(record.time)
         parent = self._nodes.intern(record.parent)
@@ -127,6 +134,7 @@ class Applier:
         else:
             _, old_ino, old_parent, old_name, shown_parent, recorded_parent, _ = row
             self._view.hide(old_ino, old_parent, old_name, shown_parent)
+            self._past.note_replaced_link(record.link)
             self._database.write(_UPDATE_LINK, values)
             moved = (old_ino, old_parent, recorded_parent) != (ino, parent, None) or self._view.undoes_moves
         if not shown:
@@ -135,6 +143,15 @@ class Applier:
             self._view.touch_place_of(NodeId(record.link))
         if time > node.ctime:
             self._nodes.set(ino, ctime=time)
+
+    def _note_late(self, record: LinkRecord, ino: int, stamp: Stamp, winner: Stamp) -> None:
+        if stamp < winner:
+            parent = self._nodes.intern(record.parent)
+            from_parent = self._nodes.intern(record.from_parent) if record.from_parent else 0
+            self._past.note_late_link(
+                (record.link, stamp, _fitting(record.time), ino, parent, record.name, record.deleted,
+                 b"".join(record.seen), from_parent, record.from_name)
+            )  # fmt: skip
 
     def _apply_version(self, record: VersionRecord, stamp: Stamp) -> None:
         ino = self._nodes.intern(record.node)
@@ -146,6 +163,8 @@ class Applier:
         )
         if added.rowcount == 0:
             return
+        if record.asked:
+            self._past.note_asked(stamp)
         before = self._view.heads(node)
         for parent in replaced(stamp, record.parents).difference(before):
             self._note_replaced(parent, ino)

@@ -12,6 +12,7 @@ from syncfs.index.changes import Changes
 from syncfs.index.database import IndexDatabase
 from syncfs.index.feeds import Feeds
 from syncfs.index.nodes import Node, NodeTable, split_stamps
+from syncfs.index.past import PastTable
 from syncfs.index.schema import ROOT_INO
 from syncfs.index.view import View
 from syncfs.model.ids import DeviceId, LinkId, NodeId, Stamp
@@ -66,7 +67,8 @@ class Index:
             self.nodes = NodeTable(self.database)
             self.feeds = Feeds(self.database, self._devices_renamed)
             self._view = View(self.database, self.nodes, self.feeds)
-            self._applier = Applier(self.database, self.nodes, self._view)
+            self.past = PastTable(self.database)
+            self._applier = Applier(self.database, self.nodes, self._view, self.past)
         except BaseException:
             self.database.close()
             raise

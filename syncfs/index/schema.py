@@ -83,6 +83,7 @@ CREATE INDEX entries_of_node ON entries (ino);
 CREATE INDEX entries_odd ON entries (parent, origin) WHERE origin IS NOT NULL;
 
 -- versions of files; stamp is the id; parents: stamps, joined. Whoever deletes a row notes its stamp as replaced.
+-- A version thinned out of history has depth -2, and as body a digest by which equal contents are known (see past.py).
 CREATE TABLE versions (
     stamp BLOB PRIMARY KEY, ino INTEGER NOT NULL, time INTEGER NOT NULL, parents BLOB NOT NULL, size INTEGER NOT NULL,
     mtime INTEGER NOT NULL, depth INTEGER NOT NULL, body BLOB NOT NULL
@@ -103,6 +104,29 @@ CREATE TABLE chunks (
 ) WITHOUT ROWID;
 CREATE INDEX chunks_only_here ON chunks (elsewhere, size) WHERE elsewhere = 0;
 CREATE INDEX chunks_of_pack ON chunks (pack, offset) WHERE pack > 0;
+
+-- history: link records that a later record of the same link has replaced, as they were recorded (see past.py)
+CREATE TABLE past_links (
+    link BLOB NOT NULL, stamp BLOB NOT NULL, time INTEGER NOT NULL, ino INTEGER NOT NULL, parent INTEGER NOT NULL,
+    name BLOB NOT NULL, deleted INTEGER NOT NULL, seen BLOB NOT NULL, from_parent INTEGER NOT NULL,
+    from_name BLOB NOT NULL, PRIMARY KEY (link, stamp)
+) WITHOUT ROWID;
+CREATE INDEX past_links_in ON past_links (parent, name);
+CREATE INDEX past_links_of ON past_links (ino);
+CREATE INDEX links_deleted ON links (parent, name) WHERE deleted = 1;
+
+-- history: values of a node's field groups (1 mode, 2 owner, 4 xattrs), present where the group was ever changed, and
+-- then all of them, the winning one too; value: in msgpack; time 0: the value that the node was born with
+CREATE TABLE past_nodes (
+    ino INTEGER NOT NULL, grp INTEGER NOT NULL, stamp BLOB NOT NULL, time INTEGER NOT NULL, value BLOB NOT NULL,
+    PRIMARY KEY (ino, grp, stamp)
+) WITHOUT ROWID;
+
+-- versions that a program (by fsync) or a person asked for, which are kept however short they were current
+CREATE TABLE asked (stamp BLOB PRIMARY KEY) WITHOUT ROWID;
+
+-- chunks held here that perhaps nothing needs: written here and not yet found in a version, or part of a thinned one
+CREATE TABLE loose (address BLOB PRIMARY KEY) WITHOUT ROWID;
 """
 
 

@@ -19,6 +19,7 @@ from syncfs.index.links import Link, LinkTable
 from syncfs.index.moves import Moves
 from syncfs.index.nodes import Node, NodeTable, split_stamps
 from syncfs.index.odd import Places
+from syncfs.index.past import content_digest
 from syncfs.index.schema import ROOT_INO
 from syncfs.model.ids import NodeId, Stamp
 from syncfs.model.merge import LinkEnd, directory_alive, node_view
@@ -236,8 +237,7 @@ class View:
         row = self._database.read("SELECT parents, size, depth, body FROM versions WHERE stamp = ?", (stamp,))
         if row is None:
             return None
-        parents, size, depth, body = row
-        return Version(split_stamps(parents), b"%d %d " % (size, depth) + body)
+        return Version(split_stamps(row[0]), content_digest(*row[1:]))
 
     def _shown_as(self, directory: int) -> int:
         node = self._nodes.must(directory)

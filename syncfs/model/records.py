@@ -92,6 +92,7 @@ class VersionRecord(Struct, frozen=True, array_like=True, tag="v"):
     """One content of a file. Its stamp is its id; `parents` are the versions that it replaces.
 
     `depth` is INLINE where `body` is the content itself; otherwise `body` is the top of a manifest tree of that depth.
+    `asked` says that a program (by fsync) or a person wanted just this state kept.
     """
 
     lamport: int
@@ -102,6 +103,7 @@ class VersionRecord(Struct, frozen=True, array_like=True, tag="v"):
     mtime: int
     depth: int
     body: bytes
+    asked: bool = False
 
 
 class SettingRecord(Struct, frozen=True, array_like=True, tag="s"):
