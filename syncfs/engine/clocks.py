@@ -1,6 +1,7 @@
 """Clocks of peers that are far from ours: nothing depends on them but the times that people read, so they are told.
 
-Order never follows a clock; stamps decide it. A wrong clock still shows wrong times, and ends certificates early or late.
+Order never follows a clock; stamps decide it. A wrong clock still shows wrong times, and misjudges certificates that
+end.
 """
 
 import logging
@@ -18,12 +19,10 @@ def difference(name: str, seconds: float) -> str:
     """What to tell of a peer whose clock is `seconds` ahead of ours; empty where there is nothing to tell."""
     if abs(seconds) < TELL_SECONDS:
         return ""
-    amount = abs(seconds)
-    for size, unit in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
-        if amount >= 2 * size:
-            break
+    units = ((86_400, "days"), (3600, "hours"), (60, "minutes"))
+    size, unit = next(row for row in units if abs(seconds) >= 2 * row[0])
     direction = "ahead of" if seconds > 0 else "behind"
-    return f"the clock of {name} is {amount / size:.0f} {unit} {direction} ours: set the one that is wrong"
+    return f"the clock of {name} is {abs(seconds) / size:.0f} {unit} {direction} ours: set the one that is wrong"
 
 
 class Clocks:

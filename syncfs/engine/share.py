@@ -104,6 +104,7 @@ class Share:
         self.replicator = Replicator(index, self.feed, read, self.credentials, self.commit, self._theirs_changed)
         self.server = Server(index.feeds, self.chunks, self.replicator, elsewhere)
         self.directory = Directory(computer.dice)
+        self.clocks = Clocks(time.time)
         self.peers: Peers | None = None
         self.problem = ""
         if self.own_feed_lost:
