@@ -50,6 +50,8 @@ class Volume:
         self._naming = Naming(index, feed)
         self._watchers: list[Callable[[Invalidation], None]] = []
         self._own: set[tuple[int, bytes]] = set()
+        self.generation = 0
+        """Another number after anything in the tree has changed, by whomever."""
 
     def watch(self, callback: Callable[[Invalidation], None]) -> None:
         """Be told of every change that the kernel does not know of."""
@@ -141,6 +143,7 @@ class Volume:
     async def setattr(self, ino: int, change: AttributeChange, handle: int | None) -> Attributes:
         """Change attributes. Raises PosixError, UnavailableError."""
         feed = self._naming.require_writable()
+        self.generation += 1
         node = self._node(ino)
         if change.size is not None:
             if node.is_directory:
@@ -213,6 +216,7 @@ class Volume:
             self._naming.require_writable()
         handle, keep = self._files.open(self._node(ino), flags)
         if flags & os.O_TRUNC:
+            self.generation += 1
             try:
                 await self._files.truncate(self._node(ino), 0)
             except BaseException:
@@ -232,6 +236,7 @@ class Volume:
 
     async def write(self, handle: int, offset: int, data: bytes) -> int:
         """Put bytes into an open file. Raises UnavailableError, SetupError, PosixError."""
+        self.generation += 1
         return await self._files.write(handle, offset, data)
 
     async def fsync(self, handle: int, datasync: bool) -> None:
@@ -260,6 +265,7 @@ class Volume:
 
     def applied(self, changes: Changes, *, own: bool) -> None:
         """Records were applied to the index: tell the watchers what they cannot know."""
+        self.generation += 1
         for (parent, name), removed in changes.entries.items():
             if not own or (parent, name) not in self._own:
                 self._tell(EntryChanged(parent, name, removed))

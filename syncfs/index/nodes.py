@@ -162,11 +162,20 @@ class NodeTable:
     def listed(self, parent: int, after: int, limit: int) -> list[tuple[int, bytes, Node]]:
         """Entries (cookie, name, node) of a directory in lasting order, after a cookie."""
         rows = self._database.rows(
-            f"SELECT e.cookie, e.name, {_LISTED} FROM entries e JOIN nodes n ON n.ino = e.ino "
-            "WHERE e.parent = ? AND e.cookie > ? ORDER BY e.cookie LIMIT ?",
+            "SELECT cookie, name, ino FROM entries WHERE parent = ? AND cookie > ? ORDER BY cookie LIMIT ?",
             (parent, after, limit),
         )
-        return [(row[0], row[1], self._cache.get(row[2]) or self._remember(Node(*row[2:]))) for row in rows]
+        cache = self._cache
+        if any(row[2] not in cache for row in rows):
+            last = rows[-1][0]
+            for row in self._database.rows(
+                f"SELECT {_LISTED} FROM entries e JOIN nodes n ON n.ino = e.ino "
+                "WHERE e.parent = ? AND e.cookie > ? AND e.cookie <= ?",
+                (parent, after, last),
+            ):
+                if row[0] not in cache:
+                    self._remember(Node(*row))
+        return [(cookie, name, cache.get(ino) or self.must(ino)) for cookie, name, ino in rows]
 
     def ino_of(self, node: bytes) -> int | None:
         """The inode number of a node id."""

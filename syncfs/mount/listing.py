@@ -4,9 +4,15 @@ The offset of an entry is its lasting cookie, so a listing that goes on later, o
 neither repeats nor leaves out what was there all the time, whatever changed. `.` and `..` come first, with offsets of
 their own below every cookie; the kernel takes only their number and type and counts no lookup for them. Each other
 entry that fits is a lookup; one that does not fit is none, and is asked for again.
+
+The kernel asks for every listing anew (pyfuse3 cannot let it keep one), so replies are kept here as long as nothing at
+all has changed in the volume: walking a tree a second time then costs a third.
 """
 
 import stat
+from bisect import bisect_right
+from collections.abc import Iterator
+from operator import itemgetter
 from typing import Final
 
 import pyfuse3
@@ -19,6 +25,11 @@ from syncfs.mount.volume import Volume
 DOT: Final = 1
 DOT_DOT: Final = 2
 """Offsets after `.` and `..`."""
+MOST_KEPT: Final = 100_000
+"""Entries whose replies are kept, about 50 MB."""
+
+Reply = tuple[bytes, pyfuse3.EntryAttributes, int]
+"""Name, attributes, cookie."""
 
 
 class Listing:
@@ -28,6 +39,9 @@ class Listing:
         self._volume = volume
         self._known = known
         self._entries = entries
+        self._generation = -1
+        self._kept: dict[int, list[Reply]] = {}
+        self._kept_entries = 0
 
     def reply(self, ino: int, offset: int, token: pyfuse3.ReaddirToken) -> None:
         """Fills a reply with what comes after `offset`."""
@@ -36,14 +50,41 @@ class Listing:
             return
         if offset < DOT_DOT and not add(token, b"..", pointer(self._parent(ino), stat.S_IFDIR), DOT_DOT):
             return
-        entry_of, looked_up = self._entries.of, self._known.looked_up
+        looked_up = self._known.looked_up
         after = max(offset, DOT_DOT)
+        for name, entry, cookie in self._replies(ino, after):
+            if not add(token, name, entry, cookie):
+                return
+            looked_up(entry.st_ino)
+
+    def _replies(self, ino: int, after: int) -> Iterator[Reply]:
+        if self._generation != self._volume.generation:
+            self._generation = self._volume.generation
+            self._kept.clear()
+            self._kept_entries = 0
+        kept = self._kept.get(ino)
+        if kept is not None:
+            start = bisect_right(kept, after, key=itemgetter(2))
+            yield from kept[start:] if start else kept
+            return
+        entry_of = self._entries.of
+        made: list[Reply] = []
+        whole = after <= DOT_DOT
         while page := self._volume.readdir(ino, after):
-            for listed in page:
-                if not add(token, listed.name, entry_of(listed.attributes), listed.cookie):
-                    return
-                looked_up(listed.attributes.ino)
-                after = listed.cookie
+            replies = [(listed.name, entry_of(listed.attributes), listed.cookie) for listed in page]
+            made += replies
+            after = page[-1].cookie
+            if whole and len(made) == len(replies) and not self._volume.readdir(ino, after):
+                self._keep(ino, made)
+            yield from replies
+
+    def _keep(self, ino: int, replies: list[Reply]) -> None:
+        """Keep the replies of a directory that is listed in one page."""
+        if self._kept_entries + len(replies) > MOST_KEPT:
+            self._kept.clear()
+            self._kept_entries = 0
+        self._kept[ino] = replies
+        self._kept_entries += len(replies)
 
     def _parent(self, ino: int) -> int:
         try:

@@ -16,6 +16,10 @@ Buffer = bytes | bytearray | memoryview
 class Volume(Protocol):
     """A tree of nodes by inode number; the root is 1, numbers are never used again."""
 
+    @property
+    def generation(self) -> int:
+        """A number that is another one after anything in the tree has changed, by whomever."""
+
     def lookup(self, parent: int, name: bytes) -> Attributes:
         """The node that a directory shows under a name, `..` included."""
 

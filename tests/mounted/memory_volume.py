@@ -68,11 +68,17 @@ class MemoryVolume:
         self._callbacks: list[Callable[[Invalidation], None]] = []
         self._go = trio.Event()
         self.calls: dict[str, int] = {}
+        self._generations = count()
         self.released: list[int] = []
         self._nodes[1] = self._stamped(Node(1, stat.S_IFDIR | 0o755, os.getuid(), os.getgid(), nlink=2))
 
     def watch(self, callback: Callable[[Invalidation], None]) -> None:
         self._callbacks.append(callback)
+
+    @property
+    def generation(self) -> int:
+        """Another one each time, so that nobody keeps anything."""
+        return next(self._generations)
 
     def lookup(self, parent: int, name: bytes) -> Attributes:
         self._count("lookup")
