@@ -22,6 +22,7 @@ from syncfs.discovery.fixed import FixedPeers
 from syncfs.discovery.lan import LanSource
 from syncfs.discovery.sighting import Announcement, Endpoint, Source
 from syncfs.engine.chunks import ChunkCache
+from syncfs.engine.clocks import Clocks
 from syncfs.engine.computer import Computer, this_computer
 from syncfs.engine.feed import Feed
 from syncfs.engine.fetch import Fetcher
@@ -104,7 +105,7 @@ class Share:
         self.replicator = Replicator(index, self.feed, read, self.credentials, self.commit, self._theirs_changed)
         self.server = Server(index.feeds, self.chunks, self.replicator, elsewhere)
         self.directory = Directory(computer.dice)
-        self.clocks = Clocks(time.time)
+        self.clocks = Clocks(computer.seconds)
         self.peers: Peers | None = None
         self.problem = ""
         if self.own_feed_lost:
