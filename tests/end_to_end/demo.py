@@ -17,7 +17,7 @@ from typing import Final
 
 from syncfs.cli.show import amount, size
 from tests.end_to_end.peer import Peer, free_port, peer, until
-from tests.end_to_end.trees import differences, digest, scan
+from tests.end_to_end.trees import Entry, differences, digest, scan
 
 MIB: Final = 1024 * 1024
 LARGE: Final = "large.bin"
@@ -83,7 +83,8 @@ def show(demo: Demo, place: Path, mib: int) -> None:
     original = scan(source)
     total = sum(entry.size for entry in original.values())
     demo.say(
-        f"made a tree of {amount(len(original), 'entry', 'entries')}, {size(total)}: Python's library, {LARGE}, odd things"
+        f"made a tree of {amount(len(original), 'entry', 'entries')}, {size(total)}: "
+        f"Python's library, {LARGE}, odd things"
     )
     with ExitStack() as stack:
         first, second = (stack.enter_context(peer(place, name)) for name in ("first", "second"))
@@ -104,14 +105,15 @@ def show(demo: Demo, place: Path, mib: int) -> None:
         demo.say("both peers unmounted: flushed, and their processes have ended")
 
 
-def lazily(demo: Demo, second: Peer, original: dict[str, object], source: Path) -> None:
+def lazily(demo: Demo, second: Peer, original: dict[str, Entry], source: Path) -> None:
     """The tree is there at once, the bytes come when they are read."""
     seen = scan(second.mount, contents=False)
     demo.require(seen.keys() == original.keys(), "the second peer sees every entry")
     before = second.cached()
     demo.require(before < 64 * 1024, f"the second peer has fetched nothing, but holds {before} bytes")
     demo.say(
-        f"second peer: lists all {amount(len(seen), 'entry', 'entries')} with true sizes; its cache holds {size(before)}"
+        f"second peer: lists all {amount(len(seen), 'entry', 'entries')} with true sizes; "
+        f"its cache holds {size(before)}"
     )
     demo.require(digest(second / LAZY) == digest(source / LAZY), f"{LAZY} reads the same")
     length = (source / LAZY).stat().st_size
@@ -132,10 +134,8 @@ def wholly(demo: Demo, first: Peer, second: Peer, source: Path) -> None:
         told = [line for line in differences(trees[0], tree) if not is_only_the_root(line)]
         demo.require(not told, f"the {which} peer's tree equals the source, but: {'; '.join(told[:5])}")
     count = len(trees[0])
-    demo.say(
-        f"compared all {count:,} entries of source, first and second peer: content by hash, mode, uid, gid, mtime in ns,"
-    )
-    demo.say("          symlinks, hard links, extended attributes: no difference")
+    demo.say(f"compared all {count:,} entries of source, first and second peer: content by hash, mode, uid, gid,")
+    demo.say("             mtime in ns, symlinks, hard links, extended attributes: no difference")
 
 
 def is_only_the_root(line: str) -> bool:

@@ -1,7 +1,7 @@
 """A peer as a person has it: a home, a mount point, and the real command `syncfs` in processes of its own.
 
-A peer runs on this computer, or on a host of a network lab. Leaving `peer(...)` ends it whatever state it is in: first in
-order, then by SIGKILL of the one pid that its own record names, then by taking its mount away.
+A peer runs on this computer, or on a host of a network lab. Leaving `peer(...)` ends it whatever state it is in: first
+in order, then by SIGKILL of the one pid that its own record names, then by taking its mount away.
 """
 
 import json
@@ -68,7 +68,7 @@ class Peer:
 
     def good(self, *words: object, **environment: str) -> str:
         """Run a command that has to succeed; what it said."""
-        done = self.run(*words, **environment)
+        done = self.run(*words, timeout=120, **environment)
         assert done.code == 0, f"{self.name}: syncfs {' '.join(map(str, words))}: {done}\n{self.log()[-2000:]}"
         return done.out
 

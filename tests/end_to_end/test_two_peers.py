@@ -153,7 +153,7 @@ def walk_through_changes(writer: Peer, reader: Peer) -> None:
     """Do all changes in a new directory on one peer, and see after each that the other shows the same."""
     place = f"changes by {writer.name}"
     (writer / place).mkdir()
-    until(lambda: (reader / place).is_dir(), "the directory arrives")
+    until((reader / place).is_dir, "the directory arrives")
     for what, change in CHANGES.items():
         change(writer / place)
         until(
@@ -194,7 +194,7 @@ def test_times_follow_exactly(peers: Callable[..., list[Peer]]) -> None:
 def test_what_was_written_while_a_peer_was_away_is_there_when_it_comes_back(peers: Callable[..., list[Peer]]) -> None:
     first, second = peers()
     (first / "before").write_text("1")
-    until(lambda: (second / "before").exists(), "the file arrives")
+    until((second / "before").exists, "the file arrives")
     second.stop()
     (first / "meanwhile").write_bytes(b"m" * 300_000)
     (first / "before").unlink()
@@ -221,7 +221,7 @@ def test_a_third_peer_hears_through_the_second(group: Group) -> None:
     group.ports.reverse()
     third = group.add("third", knows=1)  # knows the second only
     (first / "file").write_bytes(b"a" * 5000)
-    until(lambda: (third / "file").exists(), "the name arrives through the second")
+    until((third / "file").exists, "the name arrives through the second")
     until(lambda: third.status()["peers"] >= 1, "the third is linked")
     assert (second / "file").read_bytes() == b"a" * 5000
     assert (third / "file").read_bytes() == b"a" * 5000
@@ -235,8 +235,8 @@ def test_a_reader_reads_and_cannot_write(group: Group) -> None:
     attempts: list[Callable[[], object]] = [
         lambda: (reader / "new").write_text("no"),
         lambda: (reader / "file").open("r+b"),
-        lambda: (reader / "dir").mkdir(),
-        lambda: (reader / "file").unlink(),
+        (reader / "dir").mkdir,
+        (reader / "file").unlink,
         lambda: (reader / "file").rename(reader / "moved"),
         lambda: (reader / "file").chmod(0o600),
         lambda: os.truncate(reader / "file", 0),
