@@ -2,7 +2,7 @@
 
 Reading asks memory first, then a small chunk that the kernel has in its page cache, then the store in a thread, then
 the peers. Whoever asks for a chunk that is already on its way waits for the same arrival. What was fetched is verified,
-decrypted and stored in one trip to a thread.
+decrypted in one trip to a thread, and goes to the disk later (see behind.py).
 """
 
 import errno
@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 import trio
 
 from syncfs.crypto.sealing import Sealed, Sealer, check_address
+from syncfs.engine.behind import WriteBehind
 from syncfs.engine.fetch import Fetcher, Urgency
 from syncfs.model.errors import BadChunkError, PosixError, SyncfsError, UnavailableError
 from syncfs.model.ids import HASH_BYTES, Address, ChunkId
@@ -68,7 +69,7 @@ class ChunkCache:
         elsewhere: Callable[[Address], None],
     ) -> None:
         """`elsewhere` hears of each chunk that a peer is known to have; a store has no `sealer`."""
-        self._elsewhere = elsewhere
+        self.behind = WriteBehind(store, wall, elsewhere)
         self._store = store
         self._sealer = sealer
         self._fetcher = fetcher
@@ -93,23 +94,24 @@ class ChunkCache:
         plain = self._memory.get(chunk)
         if plain is not None:
             return plain
-        place = self._store.locate(address)
-        if place is None or place.size > SMALL + 16:
-            return None
-        data = self._store.read_cached(place)
+        data = self.behind.get(address)
         if data is None:
-            return None
+            place = self._store.locate(address)
+            if place is None or place.size > SMALL + 16:
+                return None
+            data = self._store.read_cached(place)
+            if data is None:
+                return None
+            self._store.touch(address, self._wall())
         try:
-            plain = self._keys.open(chunk, data)
+            return self._keys.open(chunk, data)
         except BadChunkError:
             return None
-        self._store.touch(address, self._wall())
-        return plain
 
     def is_here(self, entry: bytes) -> bool:
         """Whether a chunk is in memory, in the store or on its way."""
         chunk, address = _split(entry)
-        return self._memory.get(chunk) is not None or address in self._arrivals or self._store.has(address)
+        return self._memory.get(chunk) is not None or address in self._arrivals or self.has_sealed(address)
 
     async def plain(self, entry: bytes, urgency: Urgency = Urgency.READ) -> bytes:
         """The plaintext of a chunk. Raises UnavailableError where no peer has it, SetupError where the disk refuses."""
@@ -122,7 +124,7 @@ class ChunkCache:
             if arrival is None:
                 break
             await arrival.wait()
-            if self._memory.get(chunk) is None and not self._store.has(address):
+            if self._memory.get(chunk) is None and not self.has_sealed(address):
                 break
         event = self._arrivals.setdefault(address, trio.Event())
         try:
@@ -165,20 +167,19 @@ class ChunkCache:
                 event.set()
 
     async def keep(self, found: Sequence[tuple[Address, bytes]]) -> None:
-        """Verify and store chunks as they came from a peer. Raises BadChunkError, SetupError."""
+        """Verify and keep chunks as they came from a peer. Raises BadChunkError."""
 
-        def lay_down() -> list[Place]:
+        def verify() -> None:
             for address, data in found:
                 check_address(address, data)
-            return self._store.write_many(found)
 
-        if found:
-            small = sum(len(data) for _, data in found) <= SMALL
-            places = lay_down() if small else await trio.to_thread.run_sync(lay_down)
-            now = self._wall()
-            for (address, _), place in zip(found, places, strict=True):
-                self._store.record(address, place, now)
-                self._elsewhere(address)
+        if sum(len(data) for _, data in found) <= SMALL:
+            verify()
+        else:
+            await trio.to_thread.run_sync(verify)
+        await self.behind.room()
+        for address, data in found:
+            self.behind.put(address, data)
 
     async def put(self, plains: Sequence[bytes]) -> list[bytes]:
         """Seal and store plaintexts; returns their manifest entries. Raises SetupError."""
@@ -236,10 +237,13 @@ class ChunkCache:
 
     def has_sealed(self, address: Address) -> bool:
         """Whether the sealed bytes of a chunk are here."""
-        return self._store.has(address)
+        return self.behind.get(address) is not None or self._store.has(address)
 
     async def sealed(self, address: Address) -> bytes | None:
         """The sealed bytes of a chunk to pass on, verified; None where it is not here (any more)."""
+        waiting = self.behind.get(address)
+        if waiting is not None:
+            return waiting
         place = self._store.locate(address)
         if place is None:
             return None
@@ -283,13 +287,13 @@ class ChunkCache:
 
     async def _from_peers(self, chunk: ChunkId, address: Address, urgency: Urgency) -> bytes:
         async def arrived(data: bytes) -> bytes:
-            def take_in() -> tuple[bytes, Place]:
+            def verify() -> bytes:
                 check_address(address, data)
-                return self._keys.open(chunk, data), self._store.write(address, data)
+                return self._keys.open(chunk, data)
 
-            plain, place = take_in() if len(data) <= SMALL else await trio.to_thread.run_sync(take_in)
-            self._store.record(address, place, self._wall())
-            self._elsewhere(address)
+            plain = verify() if len(data) <= SMALL else await trio.to_thread.run_sync(verify)
+            await self.behind.room()
+            self.behind.put(address, data)
             return plain
 
         return await self._fetcher.get(address, urgency, arrived)

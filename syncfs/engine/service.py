@@ -40,7 +40,11 @@ class RunningShare:
         """The share at a glance."""
         share = self._share
         files, size = share.index.totals()
-        reasons = [text for text in (share.problem, share.files.failure, share.fetcher.last_failure) if text]
+        reasons = [
+            text
+            for text in (share.problem, share.files.failure, share.fetcher.last_failure, share.chunks.behind.failure)
+            if text
+        ]
         if share.replicator.last_refusal:
             reasons.append(f"refused: {share.replicator.last_refusal}")
         reasons += share.clocks.reasons

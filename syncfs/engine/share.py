@@ -133,6 +133,7 @@ class Share:
     async def flush(self) -> None:
         """Make everything written so far durable. Raises SetupError, UnavailableError."""
         await self.volume.flush()
+        await self.chunks.behind.flush()
         self.commit()
 
     async def drain(self) -> None:
@@ -177,6 +178,7 @@ class Share:
             if self.feed is not None:
                 nursery.start_soon(self._publish, self.feed)
                 nursery.start_soon(self.files.settler.run)
+            nursery.start_soon(self.chunks.behind.run)
             nursery.start_soon(self._keep_tidy)
 
     # --- Attendant --------------------------------------------------------------------------------------------------
