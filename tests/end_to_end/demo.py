@@ -158,7 +158,9 @@ def back(demo: Demo, first: Peer, second: Peer) -> None:
 
 
 def stop(number: int, frame: FrameType | None) -> None:
-    """A signal ends the demonstration like an error, so that everything is taken down."""
+    """A signal ends the demonstration like an error, so that everything is taken down; a second one changes nothing."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

@@ -19,7 +19,7 @@ from syncfs.crypto.sealing import SEGMENT_NONCE_BYTES
 from syncfs.crypto.secrets import parse_secret
 from syncfs.model.errors import SyncfsError
 from syncfs.model.ids import ROOT_NODE
-from syncfs.model.records import Birth, LinkRecord, NodeRecord, Owner, Times
+from syncfs.model.records import Birth, LinkRecord, NodeRecord, Owner, Record, Times
 from syncfs.transport.link import Link, run_link
 from syncfs.transport.tcp import open_tcp
 from syncfs.wire.credentials import Credentials
@@ -52,7 +52,7 @@ class Rogue:
         """A head and its segment, signed by this device, that put a file into the root."""
         assert self.keys.read is not None
         node, now = os.urandom(16), time.time_ns()
-        records = [
+        records: list[Record] = [
             NodeRecord(2**40, now, node, Birth(stat.S_IFREG), 0o644, Owner(0, 0), Times(now, now), {}),
             LinkRecord(2**40 + 1, now, node, node, ROOT_NODE, name),
         ]
