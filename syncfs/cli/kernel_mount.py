@@ -26,7 +26,6 @@ class KernelMount:
             self._source,
             self.where,
             self.options,
-            holds_xattrs=volume.holds_xattrs(),
             stop=stop,
             task_status=task_status,
         )

@@ -57,10 +57,6 @@ class Volume:
         """Be told of every change that the kernel does not know of."""
         self._watchers.append(callback)
 
-    def holds_xattrs(self) -> bool:
-        """Whether any node of the share has extended attributes."""
-        return self._index.database.read("SELECT 1 FROM nodes WHERE xattrs IS NOT NULL LIMIT 1") is not None
-
     # --- reading the tree -------------------------------------------------------------------------------------------
 
     def lookup(self, parent: int, name: bytes) -> Attributes:

@@ -10,16 +10,19 @@ fsync, and a version is made at RELEASE, when the last descriptor of an open fil
 before that, as after each fork. RELEASE is not waited for by close(2), which is why an open that follows must be served
 from what is not yet a version.
 
-ACCESS never comes, since `default_permissions` lets the kernel check the mode bits. The kernel leaves the dropping of
-setuid and setgid bits to us (libfuse asks for that, and cannot be told not to): see `privileges`.
+ACCESS never comes, since `default_permissions` lets the kernel check the mode bits. The dropping of setuid and setgid
+bits is left to us: see `privileges`.
 """
 
 import errno
+import os
+import stat
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import pyfuse3
 
-from syncfs.engine.posix import Attributes, RenameFlags
+from syncfs.engine.posix import AttributeChange, Attributes, InodeChanged, RenameFlags
 from syncfs.model.errors import PosixError
 from syncfs.mount.answers import Failures, at_once, in_time, to_the_end
 from syncfs.mount.entries import Entries, asked_change, caller_of, checked_name, sizes_reply
@@ -30,12 +33,15 @@ from syncfs.mount.privileges import without_privileges
 from syncfs.mount.volume import Buffer, Volume
 from syncfs.mount.xattrs import Xattrs
 
+WHITEOUT: Final = 4
+"""A flag of rename(2): leave the device node 0:0 behind, which says to an overlay that there is nothing."""
+
 Reply = pyfuse3.EntryAttributes
 Asker = pyfuse3.RequestContext
 
 
 class Handlers(pyfuse3.Operations):
-    """Answers requests from a volume; `deadline` in seconds, `drop_pages` is told inodes whose old pages can go now."""
+    """Answers requests from a volume; `deadline` in seconds, `tell` lets the kernel know of a change."""
 
     supports_dot_lookup = True
     enable_writeback_cache = False
@@ -49,7 +55,7 @@ class Handlers(pyfuse3.Operations):
         entries: Entries,
         xattrs: Xattrs,
         deadline: float,
-        drop_pages: Callable[[int], None],
+        tell: Callable[[InodeChanged], None],
     ) -> None:
         super().__init__()
         self.failures = Failures()
@@ -61,7 +67,7 @@ class Handlers(pyfuse3.Operations):
         self._entries = entries
         self._listing = Listing(volume, known, entries)
         self._xattrs = xattrs
-        self._drop_pages = drop_pages
+        self._tell = tell
 
     @at_once
     def lookup(self, parent: int, name: bytes, ctx: Asker) -> Reply:
@@ -94,9 +100,10 @@ class Handlers(pyfuse3.Operations):
         ctx: Asker,
     ) -> Reply:
         change = without_privileges(
-            lambda: self._volume.getattr(ino).mode,
+            lambda: self._volume.getattr(ino),
             ctx.uid,
             asked_change(attr, fields),
+            lambda: self._known.is_written(ino),
         )
         attributes = await self._volume.setattr(ino, change, fh)
         if change.mode is not None and self._xattrs.acls:
@@ -109,14 +116,14 @@ class Handlers(pyfuse3.Operations):
 
     @at_once
     def mknod(self, parent: int, name: bytes, mode: int, rdev: int, ctx: Asker) -> Reply:
-        mode, acls = self._xattrs.inherited(parent, mode)
+        mode, acls = self._xattrs.inherited(parent, mode, ctx.umask)
         made = self._volume.mknod(parent, checked_name(name), mode, rdev, caller_of(ctx))
         self._xattrs.adopt(made.ino, acls)
         return self._entry(made)
 
     @at_once
     def mkdir(self, parent: int, name: bytes, mode: int, ctx: Asker) -> Reply:
-        mode, acls = self._xattrs.inherited(parent, mode)
+        mode, acls = self._xattrs.inherited(parent, mode, ctx.umask)
         made = self._volume.mkdir(parent, checked_name(name), mode, caller_of(ctx))
         self._xattrs.adopt(made.ino, acls)
         return self._entry(made)
@@ -148,25 +155,30 @@ class Handlers(pyfuse3.Operations):
         ctx: Asker,
     ) -> None:
         try:
-            known_flags = RenameFlags(flags)
+            known_flags = RenameFlags(flags & ~WHITEOUT)
         except ValueError:
             raise PosixError(errno.EINVAL) from None
         await self._volume.rename(old_parent, old_name, new_parent, checked_name(new_name), known_flags)
+        if flags & WHITEOUT:
+            # Nothing is awaited since the rename, so both become durable together.
+            self._volume.mknod(old_parent, old_name, stat.S_IFCHR, 0, caller_of(ctx))
 
     @in_time
     async def open(self, ino: int, flags: int, ctx: Asker) -> pyfuse3.FileInfo:
         opened = await self._volume.open(ino, flags, ctx.pid)
         keep = opened.keep_cache and not self._known.is_stale(ino)
-        self._known.opened(opened.handle, ino)
+        self._known.opened(opened.handle, ino, flags & os.O_ACCMODE != os.O_RDONLY)
+        if flags & os.O_TRUNC:
+            await self._drop_privileges(ino, ctx.uid)
         return pyfuse3.FileInfo(fh=opened.handle, keep_cache=keep)
 
     @in_time
     async def create(
         self, parent: int, name: bytes, mode: int, flags: int, ctx: Asker
     ) -> tuple[pyfuse3.FileInfo, Reply]:
-        mode, acls = self._xattrs.inherited(parent, mode)
+        mode, acls = self._xattrs.inherited(parent, mode, ctx.umask)
         made, handle = await self._volume.create(parent, checked_name(name), mode, flags, caller_of(ctx))
-        self._known.opened(handle, made.ino)
+        self._known.opened(handle, made.ino, flags & os.O_ACCMODE != os.O_RDONLY)
         self._xattrs.adopt(made.ino, acls)
         return pyfuse3.FileInfo(fh=handle, keep_cache=True), self._entry(made)
 
@@ -197,7 +209,7 @@ class Handlers(pyfuse3.Operations):
         finally:
             stale = self._known.closed(fh)
             if stale is not None:
-                self._drop_pages(stale)
+                self._tell(InodeChanged(stale, content=True))
 
     @at_once
     def opendir(self, ino: int, ctx: Asker) -> int:
@@ -233,7 +245,7 @@ class Handlers(pyfuse3.Operations):
 
     @at_once
     def listxattr(self, ino: int, ctx: Asker) -> Sequence[bytes]:
-        return self._xattrs.list(ino)
+        return self._xattrs.list(ino, ctx.uid)
 
     @at_once
     def removexattr(self, ino: int, name: bytes, ctx: Asker) -> None:
@@ -246,6 +258,13 @@ class Handlers(pyfuse3.Operations):
                 await self.release(handle)
             except pyfuse3.FUSEError:
                 continue  # it has been logged
+
+    async def _drop_privileges(self, ino: int, uid: int) -> None:
+        """After O_TRUNC, of which the kernel takes only size and times for changed."""
+        change = without_privileges(lambda: self._volume.getattr(ino), uid, AttributeChange(size=0), lambda: True)
+        if change.mode is not None:
+            await self._volume.setattr(ino, AttributeChange(mode=change.mode), None)
+            self._tell(InodeChanged(ino, content=False))
 
     def _entry(self, attributes: Attributes) -> Reply:
         self._known.looked_up(attributes.ino)

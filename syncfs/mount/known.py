@@ -16,6 +16,7 @@ class KernelView:
         self._lookups: dict[int, int] = {}
         self._handles: dict[int, int] = {}
         self._open: dict[int, int] = {}
+        self._writing: set[int] = set()
         self._stale: set[int] = set()
 
     def looked_up(self, ino: int) -> None:
@@ -36,14 +37,17 @@ class KernelView:
         """Whether the kernel may hold anything of this inode."""
         return ino in self._lookups or ino == ROOT
 
-    def opened(self, handle: int, ino: int) -> None:
+    def opened(self, handle: int, ino: int, writing: bool) -> None:
         """A reply gives out this handle."""
         self._handles[handle] = ino
+        if writing:
+            self._writing.add(handle)
         self._open[ino] = self._open.get(ino, 0) + 1
 
     def closed(self, handle: int) -> int | None:
         """A handle is over; the inode if its pages are now to be dropped, because they could not be before."""
         ino = self._handles.pop(handle, None)
+        self._writing.discard(handle)
         if ino is None:
             return None
         left = self._open[ino] - 1
@@ -59,6 +63,10 @@ class KernelView:
     def is_open(self, ino: int) -> bool:
         """Whether any handle of this inode is out."""
         return ino in self._open
+
+    def is_written(self, ino: int) -> bool:
+        """Whether any handle through which this inode can be written is out."""
+        return any(self._handles[handle] == ino for handle in self._writing)
 
     def is_stale(self, ino: int) -> bool:
         """Whether the kernel may hold old pages of an open file."""

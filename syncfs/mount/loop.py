@@ -1,7 +1,7 @@
 """What pyfuse3 runs on instead of trio: the waiting for requests, without its freeze and cheaper.
 
 pyfuse3 looks up `Lock`, `open_nursery` and `lowlevel.wait_readable` in its global `trio`; a `RequestLoop` put there
-(the way pyfuse3's own asyncio module does it) answers them. It changes four things.
+(the way pyfuse3's own asyncio module does it) answers them. It changes five things.
 
 *No freeze.* pyfuse3 waits until /dev/fuse is readable and then reads it with the GIL held. Where the only request was
 withdrawn in between, because its caller was killed, that read sleeps until the next request, and with it every task
@@ -13,6 +13,8 @@ started again here. That forgets the loop's buffer, which is why the poll comes 
 yields after a burst, which shrinks to BURST_MIN while other tasks have work and grows to BURST_MAX while they have
 none. After a request the descriptor is watched for SPIN_S before trio is asked to wait: a program that makes one call
 after another comes back within microseconds. Spinning stops after a miss until requests come quickly again.
+
+*Terms.* The first request is answered by way of `terms`, before any other is read.
 
 *One reader.* All workers are equal, and nothing is awaited between the end of the wait and the read, so pyfuse3's lock
 guards nothing and is free here. One worker watches the descriptor, idle others are parked. A worker that answers
@@ -31,6 +33,7 @@ from typing import Any
 import pyfuse3
 import trio
 
+from syncfs.mount.terms import Terms
 from syncfs.mount.workers import Worker, Workers
 
 BURST_MIN = 0.0001
@@ -72,11 +75,13 @@ class RequestLoop:
     ClosedResourceError = trio.ClosedResourceError
     Lock = _FreeLock
 
-    def __init__(self) -> None:
+    def __init__(self, first: Callable[[int], bool] | None = None) -> None:
+        """`first` stands in for `Terms.offer`."""
         self.lowlevel = self
         self.current = Worker()
         self.vain_reads = 0
         self._fd = -1
+        self._first = Terms().offer if first is None else first
         self._waiting_here = False
         self._watching = False
         self._closed = False
@@ -115,6 +120,8 @@ class RequestLoop:
         if self._closed or self.current.spent:
             raise trio.ClosedResourceError
         if fd != self._fd:
+            if self._first(fd):
+                return
             self._adopt(fd)
         ready = self._ready
         now = time.perf_counter()

@@ -34,7 +34,7 @@ KERNEL: Final = frozenset(
 )
 OPPOSITES: Final = (("ro", "rw"), ("suid", "nosuid"), ("dev", "nodev"), ("exec", "noexec"))
 UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-XATTR: Final = ("auto", "on", "off")
+XATTR: Final = ("on", "off")
 OWNERS: Final = ("ids", "names", "me")
 MIN_READAHEAD: Final = 128 << 10
 MAX_READAHEAD: Final = 64 << 20
@@ -50,8 +50,8 @@ class MountOptions:
 
     kernel: tuple[str, ...] = ()
     allow_other: bool = False
-    acl: bool = False
-    xattr: str = "auto"
+    acl: bool = True
+    xattr: str = "on"
     owners: str = "ids"
     uid: int | None = None
     gid: int | None = None
@@ -126,7 +126,7 @@ def _with(options: MountOptions, option: str) -> MountOptions:
         case "allow_other", False:
             return replace(options, allow_other=True)
         case (("acl" | "noacl"), False):
-            return replace(options, acl=name == "acl", xattr="on" if name == "acl" else options.xattr)
+            return replace(options, acl=name == "acl")
         case (("xattr" | "owners"), True):
             return _chosen(options, name, value)
         case (("uid" | "gid"), True):

@@ -18,7 +18,6 @@ from typing import Final
 import pyfuse3
 import trio
 
-from syncfs.engine.posix import InodeChanged
 from syncfs.model.errors import PosixError, SetupError, SyncfsError
 from syncfs.mount import mountpoint, table
 from syncfs.mount.entries import Entries
@@ -56,28 +55,26 @@ async def serve_mount(
     directory: str | Path,
     options: MountOptions,
     *,
-    holds_xattrs: bool = False,
     stop: trio.Event | None = None,
     task_status: trio.TaskStatus[Mounted] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Mounts a volume and answers for it until it is unmounted or stopped; started once the tree can be used.
 
-    `source` is the mount's name, exactly as in fstab. `holds_xattrs` says whether the share has extended attributes,
-    for `xattr=auto`. Raises UsageError, BusyError or SetupError where it cannot be mounted, SetupError when it is cut
-    off.
+    `source` is the mount's name, exactly as in fstab. Raises UsageError, BusyError or SetupError where it cannot be
+    mounted, SetupError when it is cut off.
     """
     mountpoint.check_fuse(options.allow_other)
     path = await trio.to_thread.run_sync(mountpoint.prepare, directory)
-    session = _Session(volume, path, options, holds_xattrs)
+    session = _Session(volume, path, options)
     await session.run(source, trio.Event() if stop is None else stop, task_status)
 
 
 class _Session:
-    def __init__(self, volume: Volume, path: str, options: MountOptions, holds_xattrs: bool) -> None:
+    def __init__(self, volume: Volume, path: str, options: MountOptions) -> None:
         self._path = path
         self._options = options
         known = KernelView()
-        enabled = options.xattr == "on" or (options.xattr == "auto" and holds_xattrs)
+        enabled = options.xattr == "on"
         self._loop = RequestLoop()
         self._invalidator = Invalidator(known, KernelNotifier(), partial(_is_gone, volume))
         self._handlers = Handlers(
@@ -87,7 +84,7 @@ class _Session:
             entries=Entries(*options.shown_owner),
             xattrs=Xattrs(volume, enabled, enabled and options.acl),
             deadline=options.timeout,
-            drop_pages=lambda ino: self._invalidator.submit(InodeChanged(ino, content=True)),
+            tell=self._invalidator.submit,
         )
         self._volume = volume
         self._ended = trio.Event()

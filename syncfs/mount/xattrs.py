@@ -1,14 +1,14 @@
 """Extended attributes and ACLs, as far as a mount has them.
 
-`ls -l` asks for two attributes of every file, and every write to a file asks for security.capability; no answer but
-ENOSYS is remembered by the kernel, and ENOSYS is remembered for the life of the mount. So whether a mount has
-attributes is decided when it begins (`-o xattr=`): `on`, `off`, or `auto`, which is on where the share holds any. With
-`off` one ENOSYS ends all these questions; attributes that others set are kept in the share and not shown here.
+They are there unless `-o xattr=off` says otherwise, which one ENOSYS tells the kernel for the life of the mount;
+attributes that others set are then kept in the share and not shown.
 
-With `acl` the kernel enforces POSIX ACLs and caches them; we keep mode bits and ACLs in step and let new files inherit.
-The kernel has applied the umask to the mode by then, so beside a default ACL the umask still counts (it should not;
-pyfuse3 cannot ask the kernel to leave it out). Without `acl`, ACLs are answered with EOPNOTSUPP. Attributes of security
-modules (security.*, but for file capabilities) say something about this computer only: there are none.
+The kernel enforces POSIX ACLs and caches them (`noacl` leaves them out); we keep mode bits and ACLs in step and let new
+files inherit. The umask counts only where the directory has no default ACL; the kernel leaves it to us (see `terms`).
+
+`ls -l` asks for security.selinux and the access ACL of every file. Attributes of security modules are kept for whoever
+sets them, but where nobody did the answer is EOPNOTSUPP, after which ls(1) asks for no other file of the mount. What
+file capabilities are not there is ENODATA: the kernel asks for them itself before a file is written.
 """
 
 import errno
@@ -23,7 +23,9 @@ from syncfs.mount import acl
 from syncfs.mount.volume import Volume
 
 SECURITY: Final = b"security."
+TRUSTED: Final = b"trusted."
 CAPABILITY: Final = b"security.capability"
+NAMESPACES: Final = (b"user.", TRUSTED, SECURITY)
 ACLS: Final = frozenset({acl.ACCESS, acl.DEFAULT})
 
 
@@ -37,15 +39,16 @@ class Xattrs:
 
     def get(self, ino: int, name: bytes) -> bytes:
         """One attribute."""
-        self._refuse_unless_enabled()
-        if name.startswith(SECURITY) and name != CAPABILITY:
-            raise PosixError(errno.ENODATA)
         self._refuse_unless_kept(name)
-        return bytes(self._volume.getxattr(ino, name))
+        try:
+            return bytes(self._volume.getxattr(ino, name))
+        except PosixError as error:
+            if error.errno == errno.ENODATA and name.startswith(SECURITY) and name != CAPABILITY:
+                raise PosixError(errno.EOPNOTSUPP) from None
+            raise
 
     async def set(self, ino: int, name: bytes, value: bytes, caller: pyfuse3.RequestContext) -> None:
         """Sets an attribute; of an access ACL, the mode bits with it."""
-        self._refuse_unless_enabled()
         self._refuse_unless_kept(name)
         if name not in ACLS:
             self._volume.setxattr(ino, name, value, 0)
@@ -65,16 +68,21 @@ class Xattrs:
         if mode != stat.S_IMODE(old.mode):
             await self._volume.setattr(ino, AttributeChange(mode=mode), None)
 
-    def list(self, ino: int) -> list[bytes]:
-        """The names of the attributes that `get` answers."""
+    def list(self, ino: int, uid: int) -> list[bytes]:
+        """The names of the attributes that `get` answers; only root is told of trusted ones."""
         self._refuse_unless_enabled()
-        return [name for name in self._volume.listxattr(ino) if self.acls or name not in ACLS]
+        names = self._volume.listxattr(ino)
+        return [
+            name for name in names if (self.acls or name not in ACLS) and (uid == 0 or not name.startswith(TRUSTED))
+        ]
 
     def remove(self, ino: int, name: bytes) -> None:
-        """Removes an attribute."""
-        self._refuse_unless_enabled()
+        """Removes an attribute; an ACL also where there is none."""
         self._refuse_unless_kept(name)
-        self._volume.removexattr(ino, name)
+        if name in ACLS:
+            self._drop(ino, name)
+        else:
+            self._volume.removexattr(ino, name)
 
     def follow_mode(self, ino: int, mode: int) -> None:
         """After chmod(2): the access ACL says the same as the new mode."""
@@ -82,11 +90,11 @@ class Xattrs:
         if value is not None:
             self._volume.setxattr(ino, acl.ACCESS, acl.encode(acl.with_mode(acl.parse(value), mode)), 0)
 
-    def inherited(self, parent: int, mode: int) -> tuple[int, dict[bytes, bytes]]:
+    def inherited(self, parent: int, mode: int, umask: int) -> tuple[int, dict[bytes, bytes]]:
         """The mode and the ACLs of what is about to be made in a directory with `mode` (type bits included)."""
         default = self._acl(parent, acl.DEFAULT)
         if default is None:
-            return mode, {}
+            return mode & ~umask, {}
         entries = acl.inherited(acl.parse(default), mode)
         found = {} if acl.is_plain(entries) else {acl.ACCESS: acl.encode(entries)}
         if stat.S_ISDIR(mode):
@@ -120,9 +128,10 @@ class Xattrs:
             raise PosixError(errno.ENOSYS)
 
     def _refuse_unless_kept(self, name: bytes) -> None:
-        if name.startswith(SECURITY) and name != CAPABILITY:
-            raise PosixError(errno.EOPNOTSUPP)
-        if name in ACLS and not self.acls:
+        self._refuse_unless_enabled()
+        if name in NAMESPACES:
+            raise PosixError(errno.EINVAL)
+        if not name.startswith(NAMESPACES) and not (self.acls and name in ACLS):
             raise PosixError(errno.EOPNOTSUPP)
 
 

@@ -69,7 +69,7 @@ def test_pages_of_an_open_file_go_at_its_last_close() -> None:
     known, kernel = KernelView(), Kernel()
     known.looked_up(7)
     for handle in (1, 2):
-        known.opened(handle, 7)
+        known.opened(handle, 7, writing=False)
     invalidator = _start(known, kernel)
     invalidator.submit(InodeChanged(7, True))
     assert invalidator.wait_told(5)

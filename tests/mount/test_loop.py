@@ -19,7 +19,7 @@ class Session:
 
     def __init__(self) -> None:
         self.reading, self.writing = os.pipe2(os.O_CLOEXEC)
-        self.loop = RequestLoop()
+        self.loop = RequestLoop(lambda descriptor: False)
         self.waiting = 0
         self.closed = False
         self.ended = 0

@@ -51,7 +51,7 @@ def test_the_later_option_wins_and_user_implies_safety() -> None:
         ("readahead=4096", "write 128K to 64M"),
         ("readahead=much", "'much' is not a size"),
         ("uid=root", "'uid=root' needs a number"),
-        ("xattr=maybe", "one of auto, on, off"),
+        ("xattr=maybe", "one of on, off"),
         ("max_read=4096", "use readahead="),
         ("suid", "for root only"),
         ("allow_other=1", "'allow_other=1' is unknown"),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncfs.engine.posix import AttributeChange
+from syncfs.engine.posix import AttributeChange, Attributes
 from syncfs.model.errors import PosixError
 from syncfs.mount import acl
 from syncfs.mount.privileges import without_privileges
@@ -81,4 +81,15 @@ def test_impossible_acls_are_refused(tags: tuple[int, ...]) -> None:
     ],
 )
 def test_when_setuid_goes(mode: int, uid: int, change: AttributeChange, expected: int | None) -> None:
-    assert without_privileges(lambda: mode, uid, change).mode == expected
+    assert without_privileges(lambda: _owned(mode, by=7), uid, change, lambda: True).mode == expected
+
+
+def test_only_the_owner_gives_a_file_to_nobody_new() -> None:
+    setuid = _owned(stat.S_IFREG | 0o4777, by=7)
+    assert without_privileges(lambda: setuid, 7, AttributeChange(), lambda: False).mode == 0o777
+    with pytest.raises(PosixError):
+        without_privileges(lambda: setuid, 8, AttributeChange(), lambda: False)
+
+
+def _owned(mode: int, by: int) -> Attributes:
+    return Attributes(2, mode, 1, by, by, 0, 0, 0, 0, 0, 0)

@@ -39,7 +39,6 @@ def main() -> None:
     parser.add_argument("--loop", choices=("syncfs", "pyfuse3"), default="syncfs")
     parser.add_argument("--busy", type=float, default=0.0)
     parser.add_argument("--beats", type=Path)
-    parser.add_argument("--holds-xattrs", action="store_true")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     if arguments.loop == "pyfuse3":
@@ -68,7 +67,6 @@ async def _serve(arguments: argparse.Namespace) -> None:
                 arguments.source,
                 arguments.directory,
                 parse_options(arguments.options),
-                holds_xattrs=arguments.holds_xattrs,
                 stop=stop,
                 task_status=task_status,
             )
