@@ -251,3 +251,21 @@ def test_a_reader_reads_and_cannot_write(group: Group) -> None:
         assert caught.value.errno == errno.EROFS, number
     assert sorted(path.name for path in first.mount.iterdir()) == ["file"]
     assert (reader.status()["role"], first.status()["role"]) == ("reader", "writer")
+
+
+def test_one_directory_made_on_both_sides_at_once_holds_what_both_put_there(peers: Callable[..., list[Peer]]) -> None:
+    first, second = peers()
+    second.stop()
+    (first / "work").mkdir()
+    (first / "work/by first").write_text("1")
+    first.stop()
+    second.start("xattr=on")
+    (second / "work").mkdir()
+    (second / "work/by second").write_text("2")
+    first.start("xattr=on")
+    for one in (first, second):
+        until(
+            lambda: sorted(path.name for path in (one / "work").iterdir()) == ["by first", "by second"],  # noqa: B023
+            f"{one.name} shows both files",
+        )
+        assert [(one / "work/by first").read_text(), (one / "work/by second").read_text()] == ["1", "2"]
