@@ -14,11 +14,13 @@ from syncfs.control.commands import (
     CONFLICTS,
     LOG,
     RESTORE,
+    UNDO,
     VERSIONS,
     LogArguments,
     Nothing,
     PathArguments,
     RestoreArguments,
+    UndoArguments,
 )
 from syncfs.model.errors import UsageError
 
@@ -127,6 +129,28 @@ def conflicts_command(name: str | None, as_json: bool) -> None:
         show.put("There are no conflicts.")
     else:
         show.put(show.table(("SHARE", "FILE", "ALSO THERE AS", "BY", "TIME", "SIZE"), rows, right=(5,)))
+
+
+@command("undo", example="$ syncfs undo photos --device laptop --since 2026-05-04T12:00")
+@click.argument("name")
+@click.option("--device", required=True, help="Whose changes: a name as 'syncfs peers' shows it, or an id.")
+@click.option("--since", metavar="TIME", required=True, help="ISO 8601; without a zone by the clock here.")
+def undo_command(name: str, device: str, since: str, as_json: bool) -> None:
+    """Put back everything that one device did since a time.
+
+    Old states come back as new versions. What others have changed since stays as it is.
+    """
+    try:
+        when = datetime.fromisoformat(since).astimezone()
+    except ValueError:
+        raise UsageError(f"'{since}' is no time: write it like 2026-05-04T12:00") from None
+    report = ask(this_home(), name, UNDO, UndoArguments(device, when), timeout=None)
+    if as_json:
+        show.put_json(report)
+        return
+    left = f"; {show.amount(report.kept, 'change')} that others built on stayed" if report.kept else ""
+    done = show.amount(report.changed, "change")
+    show.put(show.plain(f"Put back {done} of {report.device} since {show.time(report.since)}{left}."))
 
 
 def split_version(text: str) -> tuple[str, str | None, datetime | None]:

@@ -35,19 +35,18 @@ _MODULES: Final = MappingProxyType(
         "restore": "history",
         "log": "history",
         "conflicts": "history",
+        "undo": "history",
         "leave": "membership",
     }
 )
 """Each command, in the order of `syncfs --help`, and the module that holds it as `NAME_command`."""
-_UNLISTED: Final = frozenset({"gc", "versions", "restore", "log", "conflicts"})
-"""Commands that only a share with a history answers, which no help mentions yet."""
 
 
 class _Commands(click.Group):
     """The commands of the table, loaded when they are needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name for name in _MODULES if name not in _UNLISTED]
+        return list(_MODULES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _MODULES:

@@ -27,6 +27,7 @@ from syncfs.model.reports import (
     RestoreReport,
     ShareStatus,
     TransferReport,
+    UndoReport,
     VersionReport,
 )
 
@@ -90,6 +91,13 @@ class RestoreArguments(Struct, frozen=True, forbid_unknown_fields=True):
     version: str | None = None
     time: datetime | None = None
     to: bytes | None = None
+
+
+class UndoArguments(Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose changes to put back, and since when."""
+
+    device: str
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +178,10 @@ async def _log(call: Call[HistoryService, LogArguments]) -> list[LogEntry]:
     return await call.service.log(call.arguments.path, min(max(call.arguments.limit, 1), MAX_LOG))
 
 
+async def _undo(call: Call[HistoryService, UndoArguments]) -> UndoReport:
+    return await call.service.undo(call.arguments.device, call.arguments.since)
+
+
 async def _conflicts(call: Call[HistoryService, Nothing]) -> list[ConflictReport]:
     return call.service.conflicts()
 
@@ -188,6 +200,7 @@ STOP = Command("stop", Nothing, Nothing, _stop)
 VERSIONS = Command("versions", PathArguments, list[VersionReport], _versions, needs="versions")
 RESTORE = Command("restore", RestoreArguments, RestoreReport, _restore, needs="restore")
 LOG = Command("log", LogArguments, list[LogEntry], _log, needs="log")
+UNDO = Command("undo", UndoArguments, UndoReport, _undo, needs="undo")
 CONFLICTS = Command("conflicts", Nothing, list[ConflictReport], _conflicts, needs="conflicts")
 COLLECT = Command("gc", Nothing, CollectReport, _collect, needs="collect")
 
@@ -202,6 +215,7 @@ COMMANDS: tuple[Command[Any, Any], ...] = (
     VERSIONS,
     RESTORE,
     LOG,
+    UNDO,
     CONFLICTS,
     COLLECT,
 )

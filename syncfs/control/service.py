@@ -17,6 +17,7 @@ from syncfs.model.reports import (
     RestoreReport,
     ShareStatus,
     TransferReport,
+    UndoReport,
     VersionReport,
 )
 
@@ -74,6 +75,10 @@ class HistoryService(Protocol):
 
     async def log(self, path: bytes, limit: int) -> list[LogEntry]:
         """The last `limit` things that happened at or below a path, newest first."""
+        ...
+
+    async def undo(self, device: str, since: datetime) -> UndoReport:
+        """Put back everything that a device (a name, or the begin of an id) did since a time."""
         ...
 
     def conflicts(self) -> list[ConflictReport]:

@@ -78,6 +78,8 @@ class ChunkCache:
         self._memory = PlainCache()
         self._arrivals: dict[Address, trio.Event] = {}
         self._prefetching = 0
+        self.wrote: Callable[[Sequence[Address]], object] = len
+        """Hears of the chunks of `put` before it looks whether they are here, so that nobody takes them away."""
         self._written = 0
         self._synced = 0
         self._syncing = trio.Lock()
@@ -191,6 +193,7 @@ class ChunkCache:
 
         small = sum(len(plain) for plain in plains) <= SMALL
         sealed = seal() if small else await trio.to_thread.run_sync(seal)
+        self.wrote([one.address for one in sealed])
         new = [one for one in sealed if not self._store.has(one.address)]
 
         def write() -> list[Place]:
@@ -208,6 +211,7 @@ class ChunkCache:
         if not plains:
             return []
         sealed = [self._keys.seal(plain) for plain in plains]
+        self.wrote([one.address for one in sealed])
         new = list({one.address: one for one in sealed if not self._store.has(one.address)}.values())
 
         def write() -> list[Place]:

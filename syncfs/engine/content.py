@@ -32,6 +32,11 @@ class Content:
         self._leaves: dict[bytes, bytes] = {}
 
     @property
+    def manifest(self) -> tuple[int, bytes]:
+        """The depth and the body of the version."""
+        return self._depth, self._body
+
+    @property
     def inline(self) -> bytes | None:
         """The whole content, where it lives in the version record."""
         return self._body if self._depth == INLINE else None

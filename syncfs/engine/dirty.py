@@ -182,6 +182,10 @@ class Dirty:
         stop = min(stop, self.size)
         return self._extents.whole(start, stop) if self._extents.covers(start, stop) else None
 
+    def addresses(self) -> list[bytes]:
+        """The chunks that the next version will need, as far as they are sealed."""
+        return [entry[-32:] for entry in self._entries.values()] + self.adds
+
     def entries(self, size: int) -> dict[int, bytes]:
         """The manifest entries of a file of `size` bytes; chunks without one are holes."""
         count = chunk_count(size)

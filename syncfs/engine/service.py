@@ -7,20 +7,24 @@ import trio
 
 from syncfs.crypto.vault import Vault
 from syncfs.engine.checking import check_open_share
+from syncfs.engine.log import log
 from syncfs.engine.share import Share
 from syncfs.model.errors import UsageError
-from syncfs.model.ids import device_of
 from syncfs.model.reports import (
     CheckReport,
+    CollectReport,
+    ConflictReport,
+    LogEntry,
     PeerReport,
     Rates,
+    RestoreReport,
     ShareStatus,
     State,
     Transfer,
     TransferReport,
+    UndoReport,
     VersionReport,
     moment,
-    shown_path,
 )
 
 SAMPLE_SECONDS = 0.5
@@ -140,21 +144,29 @@ class RunningShare:
 
     async def versions(self, path: bytes) -> list[VersionReport]:
         """The versions of a file, newest first."""
-        index = self._share.index
-        node = index.resolve(path)
-        if node is None:
-            raise UsageError(f"there is no {shown_path(path)} in this share: check the path")
-        names = index.feeds.device_names()
-        return [
-            VersionReport(
-                id=version.stamp.hex(),
-                time=moment(version.time),
-                size=version.size,
-                device=names.get(device_of(version.stamp), device_of(version.stamp).hex()[:8]),
-                current=version.stamp == node.head,
-            )
-            for version in index.versions_of(node.ino)
-        ]
+        return self._share.history.versions(path)
+
+    async def restore(self, path: bytes, version: str | None, time: datetime | None, to: bytes | None) -> RestoreReport:
+        """Make an old state the current one."""
+        return await self._share.history.restore(path, version, time, to)
+
+    async def undo(self, device: str, since: datetime) -> UndoReport:
+        """Put back everything that a device did since a time."""
+        return await self._share.history.undo(device, since)
+
+    async def log(self, path: bytes, limit: int) -> list[LogEntry]:
+        """The last things that happened at or below a path, newest first."""
+        return log(self._share.index, path, limit)
+
+    def conflicts(self) -> list[ConflictReport]:
+        """The files that have several heads now."""
+        return self._share.history.conflicts()
+
+    async def collect(self) -> CollectReport:
+        """Drop what retention no longer keeps, and the chunks that nothing needs."""
+        if self._share.member.keys.read is None:
+            raise UsageError("this computer cannot read the share and keeps all of it: collect on one that can")
+        return await self._share.keeper.collect()
 
     def _measure(self) -> Rates:
         links = self._share.peers.links if self._share.peers is not None else []

@@ -74,6 +74,10 @@ class Settler:
         """How many files have bytes that are in no version yet."""
         return len(self._unsettled)
 
+    def files(self) -> list[OpenFile]:
+        """The files that have bytes that are in no version yet."""
+        return list(self._unsettled)
+
     def wrote(self, size: int) -> None:
         """So many more bytes are in memory."""
         self._held += size
@@ -143,11 +147,12 @@ class Settler:
 
     async def cut(self, dirty: Dirty, index: int, plain: bytes) -> None:
         """Seal one completed chunk in the background."""
-        async with self._cutting:
-            try:
+        try:
+            async with self._cutting:
                 await self._seal(dirty, [(index, plain)])
-            except Exception as error:
-                self._report(error)
+            await self._chunks.sync()  # now, so that little is left to wait for when the file is closed
+        except Exception as error:
+            self._report(error)
 
     async def run(self) -> None:
         """Settle closed files, each soon after it was closed."""

@@ -27,7 +27,9 @@ from syncfs.engine.computer import Computer, this_computer
 from syncfs.engine.feed import Feed
 from syncfs.engine.fetch import Fetcher
 from syncfs.engine.files import Files
+from syncfs.engine.history import History
 from syncfs.engine.journals import Journals
+from syncfs.engine.keeping import Keeper
 from syncfs.engine.owners import OwnerMode, OwnerView
 from syncfs.engine.peers import Peers
 from syncfs.engine.posix import StatFs
@@ -38,7 +40,7 @@ from syncfs.engine.setup import Member, keep_learnt, open_member
 from syncfs.engine.siblings import Siblings
 from syncfs.engine.volume import Volume
 from syncfs.index.database import CHECKPOINT_BYTES
-from syncfs.index.index import Index
+from syncfs.index.index import Changes, Index
 from syncfs.index.presence import Presence
 from syncfs.model.errors import SyncfsError
 from syncfs.store.disk import DiskStore
@@ -106,6 +108,9 @@ class Share:
         self.server = Server(index.feeds, self.chunks, self.replicator, elsewhere)
         self.directory = Directory(computer.dice)
         self.clocks = Clocks(computer.seconds)
+        self.history = History(index, self.feed, self.files, self.volume, self.chunks.is_here)
+        self.keeper = Keeper(index, self.files, self.chunks, store, computer.wall, self.commit)
+        self.chunks.wrote = self.keeper.wrote
         self.peers: Peers | None = None
         self.problem = ""
         if self.own_feed_lost:
@@ -180,6 +185,8 @@ class Share:
                 nursery.start_soon(self.files.settler.run)
             nursery.start_soon(self.chunks.behind.run)
             nursery.start_soon(self._keep_tidy)
+            if self._keys.read is not None and not self.own_feed_lost:
+                nursery.start_soon(self.keeper.run, self._report)
 
     # --- Attendant --------------------------------------------------------------------------------------------------
 
@@ -209,12 +216,15 @@ class Share:
         self.replicator.announce_own(head, segments)  # type: ignore[arg-type]
 
     def _own_changed(self) -> None:
-        self.volume.applied(self.index.take_changes(), own=True)
+        changes = self.index.take_changes()
+        self.keeper.changed(changes.contents)
+        self.volume.applied(changes, own=True)
         self._wake_tidy()
 
-    def _theirs_changed(self, changes: object) -> None:
+    def _theirs_changed(self, changes: Changes) -> None:
         self._told.set()
-        self.volume.applied(changes, own=False)  # type: ignore[arg-type]
+        self.keeper.changed(changes.contents)
+        self.volume.applied(changes, own=False)
         self._wake_tidy()
 
     def _seen_elsewhere(self, address: bytes) -> None:

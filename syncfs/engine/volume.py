@@ -8,7 +8,8 @@ Permissions are the kernel's business (default_permissions); what only a file sy
 import errno
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from syncfs.engine.feed import Feed
 from syncfs.engine.files import Files
@@ -50,6 +51,7 @@ class Volume:
         self._naming = Naming(index, feed)
         self._watchers: list[Callable[[Invalidation], None]] = []
         self._own: set[tuple[int, bytes]] = set()
+        self._behind_kernel = False
         self.generation = 0
         """Another number after anything in the tree has changed, by whomever."""
 
@@ -257,6 +259,15 @@ class Volume:
         """The kernel no longer knows a node."""
         self._files.forget(ino)
 
+    @contextmanager
+    def behind_kernel(self) -> Iterator[None]:
+        """While the block runs, changes of ours do not come through the mount, so the kernel is told of all of them."""
+        self._behind_kernel = True
+        try:
+            yield
+        finally:
+            self._behind_kernel = False
+
     # --- changes ----------------------------------------------------------------------------------------------------
 
     def applied(self, changes: Changes, *, own: bool) -> None:
@@ -265,7 +276,7 @@ class Volume:
         for (parent, name), removed in changes.entries.items():
             if not own or (parent, name) not in self._own:
                 self._tell(EntryChanged(parent, name, removed))
-        if own:
+        if own and not self._behind_kernel:
             return
         for ino in changes.contents:
             self._files.replaced(ino)

@@ -178,6 +178,15 @@ class ConflictReport(Struct, frozen=True):
     size: int
 
 
+class UndoReport(Struct, frozen=True):
+    """What `undo` put back, and how much it left because others have changed it since."""
+
+    device: str
+    since: datetime
+    changed: int
+    kept: int = 0
+
+
 class CollectReport(Struct, frozen=True):
     """What `gc` gave back."""
 

@@ -1,0 +1,263 @@
+"""Keeping the history as long as retention says, and giving back the space of what is kept no longer.
+
+Thinning drops contents, names and attributes that no longer count. Chunks go later and apart from it: those that
+perhaps nothing needs are noted (`loose`) in the same transaction in which they were written, or in which a version was
+thinned. A collection reads all kept manifests and what open files hold; what is loose and not needed is first forgotten
+in the index, then that is made durable, and only then bytes are deleted. A crash at any point therefore leaves at most
+bytes that nobody knows of, and never a chunk that the index tells of and the disk lacks.
+"""
+
+import os
+from collections.abc import Callable, Collection, Iterable
+
+import trio
+
+from syncfs.engine.chunks import ChunkCache
+from syncfs.engine.files import Files
+from syncfs.engine.retention import DEFAULT, SETTING, Made, Policy, dropped_records, dropped_versions, parse_policy
+from syncfs.index.index import Index
+from syncfs.index.nodes import split_stamps
+from syncfs.index.past import THINNED
+from syncfs.model.errors import SyncfsError, UsageError
+from syncfs.model.ids import Address, Stamp
+from syncfs.model.manifest import entries_of, is_hole
+from syncfs.model.records import INLINE
+from syncfs.model.reports import CollectReport
+from syncfs.store.disk import DiskStore
+
+SOON_SECONDS = 60.0
+"""Files that changed are thinned after so long, which is what makes a burst of saves one version."""
+PASS_SECONDS = 3600.0
+"""All of history is thinned, and chunks collected, so often."""
+SETTLED_SECONDS = 300.0
+"""What was written stays for so long at least, whether a version tells of it already or not."""
+PAGE = 200
+BATCH = 500
+
+
+class Keeper:
+    """Thins and collects; its tasks belong to the share."""
+
+    def __init__(
+        self, index: Index, files: Files, chunks: ChunkCache, store: DiskStore, wall: Callable[[], int],
+        commit: Callable[[], None],
+    ) -> None:  # fmt: skip
+        self._index = index
+        self._files = files
+        self._chunks = chunks
+        self._store = store
+        self._wall = wall
+        self._commit = commit
+        self._changed: set[int] = set()
+        self._written: set[bytes] = set()
+        self._written_before: set[bytes] = set()
+        self._busy = trio.Lock()
+
+    @property
+    def policy(self) -> Policy:
+        """The share's retention."""
+        try:
+            return parse_policy(self._index.setting(SETTING) or DEFAULT)
+        except UsageError:
+            return parse_policy(DEFAULT)
+
+    def changed(self, inos: Iterable[int]) -> None:
+        """These files have other contents."""
+        self._changed |= set(inos)
+
+    def wrote(self, addresses: Collection[bytes]) -> None:
+        """Chunks are about to be stored, or are here already, for versions to come; these stay for a while."""
+        self._index.past.add_loose(addresses)
+        self._written.update(addresses)
+
+    def grow_older(self) -> None:
+        """What was written before the last call has become part of a version, or of an open file, long since."""
+        self._written_before, self._written = self._written, set()
+
+    async def run(self, report: Callable[[Exception], None]) -> None:
+        """Thin what changed, and from time to time everything."""
+        last = aged = trio.current_time()
+        while True:
+            await trio.sleep(SOON_SECONDS)
+            if trio.current_time() - aged >= SETTLED_SECONDS:
+                aged = trio.current_time()
+                self.grow_older()
+            try:
+                if trio.current_time() - last >= PASS_SECONDS:
+                    last = trio.current_time()
+                    await self.collect()
+                elif self._changed:
+                    async with self._busy:
+                        await self._thin_files(self._take_changed())
+            except SyncfsError as error:
+                report(error)
+
+    async def collect(self) -> CollectReport:
+        """Drop what retention no longer keeps, and the chunks that nothing needs. Raises SetupError, DamageError."""
+        async with self._busy:
+            self._take_changed()
+            thinned = await self._thin_all()
+            chunks, size = await self._delete(await self._unneeded())
+        return CollectReport(chunks, size, thinned)
+
+    # --- thinning ---------------------------------------------------------------------------------------------------
+
+    def _take_changed(self) -> list[int]:
+        changed, self._changed = self._changed, set()
+        return sorted(changed)
+
+    async def _thin_all(self) -> int:
+        database = self._index.database
+        thinned, after = 0, 0
+        while rows := database.rows(
+            "SELECT ino FROM versions WHERE ino > ? GROUP BY ino HAVING count(*) > 1 OR "
+            "(SELECT nlink FROM nodes n WHERE n.ino = versions.ino) = 0 ORDER BY ino LIMIT ?",
+            (after, PAGE),
+        ):
+            after = rows[-1][0]
+            thinned += await self._thin_files([ino for (ino,) in rows])
+        await self._thin_links()
+        await self._thin_values()
+        self._commit()
+        return thinned
+
+    async def _thin_files(self, inos: Iterable[int]) -> int:
+        thinned = 0
+        for ino in inos:
+            stamps = self._droppable(ino)
+            for stamp in sorted(stamps):
+                await self._thin(stamp)
+            thinned += len(stamps)
+            await trio.lowlevel.checkpoint()
+        return thinned
+
+    def _droppable(self, ino: int) -> set[Stamp]:
+        database = self._index.database
+        node = self._index.nodes.get(ino)
+        rows = database.rows(
+            "SELECT v.stamp, v.time, v.parents, a.stamp IS NOT NULL, v.depth FROM versions v "
+            "LEFT JOIN asked a ON a.stamp = v.stamp WHERE v.ino = ?",
+            (ino,),
+        )
+        if node is None or not rows:
+            return set()
+        deleted = None
+        if node.nlink == 0:
+            deleted = database.read("SELECT max(time) FROM links WHERE ino = ?", (ino,))[0]
+        made = [Made(Stamp(stamp), time, split_stamps(parents), bool(asked)) for stamp, time, parents, asked, _ in rows]
+        dropped = dropped_versions(made, node.all_heads, self._wall(), self.policy, deleted)
+        return dropped & {Stamp(row[0]) for row in rows if row[4] != THINNED}
+
+    async def _thin(self, stamp: Stamp) -> None:
+        version = self._index.version(stamp)
+        if version is None or version.depth == THINNED:
+            return
+        addresses: set[bytes] = set()
+        await self._read_manifest(version.depth, version.body, addresses.add, set())
+        with self._index.database.whole():
+            self._index.past.add_loose([address for address in addresses if self._store.has(Address(address))])
+            self._index.past.thin([stamp])
+
+    async def _thin_links(self) -> None:
+        await self._thin_records(
+            "SELECT DISTINCT link FROM past_links WHERE link > ? ORDER BY link LIMIT ?",
+            "SELECT stamp, time, deleted FROM past_links WHERE link = ?1 UNION "
+            "SELECT stamp, time, deleted FROM links WHERE link = ?1",
+            "DELETE FROM past_links WHERE link = ? AND stamp = ?",
+        )
+
+    async def _thin_records(self, keys: str, records: str, delete: str) -> None:
+        after, database = b"", self._index.database
+        while rows := database.rows(keys, (after, PAGE)):
+            after = rows[-1][0]
+            for (key,) in rows:
+                found = [(Stamp(stamp), time, bool(deletes)) for stamp, time, deletes in database.rows(records, (key,))]
+                for stamp in dropped_records(found, self._wall(), self.policy):
+                    database.write(delete, (key, stamp))
+            await trio.lowlevel.checkpoint()
+
+    async def _thin_values(self) -> None:
+        after, database = (-1, -1), self._index.database
+        while rows := database.rows(
+            "SELECT DISTINCT ino, grp FROM past_nodes WHERE (ino, grp) > (?, ?) ORDER BY ino, grp LIMIT ?",
+            (*after, PAGE),
+        ):
+            after = rows[-1]
+            for ino, group in rows:
+                found = [
+                    (Stamp(stamp), time, False)
+                    for stamp, time in database.rows(
+                        "SELECT stamp, time FROM past_nodes WHERE ino = ? AND grp = ?", (ino, group)
+                    )
+                ]
+                gone = dropped_records(found, self._wall(), self.policy)
+                if len(found) - len(gone) <= 1:
+                    gone = {stamp for stamp, _, _ in found}
+                for stamp in gone:
+                    database.write(
+                        "DELETE FROM past_nodes WHERE ino = ? AND grp = ? AND stamp = ?", (ino, group, stamp)
+                    )
+            await trio.lowlevel.checkpoint()
+
+    # --- collecting -------------------------------------------------------------------------------------------------
+
+    async def _unneeded(self) -> set[bytes]:
+        """The loose chunks that no kept version and no open file needs; those that are needed are noted no more."""
+        loose = self._index.past.loose()
+        if not loose:
+            return set()
+        needed: set[bytes] = set()
+
+        def need(address: bytes) -> None:
+            if address in loose:
+                needed.add(address)
+
+        whole, seen, after = True, set[bytes](), b""
+        while rows := self._index.database.rows(
+            "SELECT stamp, depth, body FROM versions WHERE stamp > ? AND depth >= 0 ORDER BY stamp LIMIT ?",
+            (after, PAGE),
+        ):
+            after = rows[-1][0]
+            for _, depth, body in rows:
+                whole &= await self._read_manifest(depth, body, need, seen)
+            await trio.lowlevel.checkpoint()
+        for depth, body, addresses in self._files.in_use():
+            for address in addresses:
+                need(address)
+            whole &= await self._read_manifest(depth, body, need, seen)
+        self._index.past.settle_loose(needed - self._written - self._written_before)
+        return loose - needed if whole else set()
+
+    async def _read_manifest(self, depth: int, body: bytes, take: Callable[[bytes], object], seen: set[bytes]) -> bool:
+        """Give the address of each chunk of a manifest; false where a part of it is not here."""
+        whole = True
+        for entry in entries_of(body) if depth != INLINE else ():
+            if is_hole(entry):
+                continue
+            take(entry[-32:])
+            if depth == 0 or entry in seen:
+                continue
+            if not self._chunks.is_here(entry):
+                whole = False
+                continue
+            seen.add(entry)
+            whole &= await self._read_manifest(depth - 1, await self._chunks.plain(entry), take, seen)
+        return whole
+
+    async def _delete(self, victims: set[bytes]) -> tuple[int, int]:
+        chunks = size = 0
+        waiting = sorted(victims)
+        for start in range(0, len(waiting), BATCH):
+            # From here to the commit nothing awaits: a chunk written again since the manifests were read stays.
+            again = self._written | self._written_before
+            in_use = {address for _, _, addresses in self._files.in_use() for address in addresses}
+            batch = [Address(one) for one in waiting[start : start + BATCH] if one not in again and one not in in_use]
+            here = [one for one in batch if self._store.has(one)]
+            places = self._store.forget(here)
+            self._index.past.settle_loose(batch)
+            self._commit()
+            await trio.to_thread.run_sync(os.fdatasync, self._index.database.sync_file())
+            await trio.to_thread.run_sync(self._store.discard, places)
+            chunks += len(here)
+            size += sum(place.size for place in places)
+        return chunks, size

@@ -1,0 +1,185 @@
+"""Putting things back: the records that make the present show again what a past moment showed.
+
+Nothing is taken out of the history by it: old contents become new versions, names that were deleted are written anew,
+and what is in the way or was added since is deleted, as a person would delete it. All is done without an await, so no
+other change comes between; whoever calls has settled what programs have written.
+"""
+
+import stat
+
+from syncfs.engine.feed import Feed
+from syncfs.index.index import ROOT_INO, Index, Node, VersionRow
+from syncfs.index.moment import Moment, PastEntry, PastNode, parts_of
+from syncfs.model.errors import UsageError
+from syncfs.model.ids import DeviceId, LinkId, NodeId
+from syncfs.model.records import Birth, LinkRecord, NodeRecord, Owner, Times, VersionRecord
+from syncfs.model.reports import shown_path
+
+Place = tuple[int, bytes]
+
+
+class Putter:
+    """Writes records of ours; plain functions in the loop."""
+
+    def __init__(self, index: Index, feed: Feed) -> None:
+        self._index = index
+        self._feed = feed
+        self.changed = 0
+        """Nodes and names that were changed."""
+        self.bytes = 0
+
+    @property
+    def device(self) -> DeviceId:
+        """Whose feed is written."""
+        return self._feed.device
+
+    # --- single things ----------------------------------------------------------------------------------------------
+
+    def content(self, node: Node, version: VersionRow) -> None:
+        """Make an old content of a file, or of any file, its current one, as a new version."""
+        current = self._index.version(node.head) if node.head is not None else None
+        if current is not None and (current.size, current.depth, current.body) == (
+            version.size, version.depth, version.body,
+        ):  # fmt: skip
+            return
+        feed = self._feed
+        feed.record(
+            [
+                VersionRecord(
+                    feed.tick(), feed.now(), node.node, self._index.heads_of(node.ino), version.size, version.mtime,
+                    version.depth, version.body, True,
+                )
+            ]
+        )  # fmt: skip
+        self.changed += 1
+        self.bytes += version.size
+
+    def attributes(self, node: Node, mode: int, owner: Owner, xattrs: dict[bytes, bytes]) -> None:
+        """Set what differs of permissions, owner and extended attributes."""
+        old = Owner(node.uid, node.gid, node.user, node.group)
+        record = NodeRecord(
+            self._feed.tick(), self._feed.now(), node.node,
+            mode=mode if mode != node.mode else None,
+            owner=owner if owner != old else None,
+            xattrs=xattrs if xattrs != node.xattrs else None,
+        )  # fmt: skip
+        if record.mode is not None or record.owner is not None or record.xattrs is not None:
+            self._feed.record([record])
+            self.changed += 1
+
+    def link(self, link: LinkId, ino: int, parent: int, name: bytes) -> None:
+        """Let a link show its node at a place, wherever it is now."""
+        feed, nodes = self._feed, self._index.nodes
+        before = self._index.link(link)
+        former, former_name = b"", b""
+        if before is not None and not before.deleted and (before.parent, before.name) != (parent, name):
+            former, former_name = nodes.must(before.parent).node, before.name
+        feed.record(
+            [
+                LinkRecord(
+                    feed.tick(), feed.now(), link, nodes.must(ino).node, nodes.must(parent).node, name,
+                    from_parent=former, from_name=former_name,
+                )
+            ]
+        )  # fmt: skip
+        self.changed += 1
+
+    def delete_link(self, link: LinkId) -> None:
+        """Take a name away, with all that its user can see of the file."""
+        row = self._index.link(link)
+        if row is None or row.deleted:
+            return
+        feed, nodes = self._feed, self._index.nodes
+        others = [one for one in self._index.links_of(row.ino) if not one.deleted and one.link != link]
+        seen = () if others or nodes.must(row.ino).is_directory else self._index.heads_of(row.ino)
+        feed.record(
+            [
+                LinkRecord(
+                    feed.tick(), feed.now(), link, nodes.must(row.ino).node, nodes.must(row.parent).node, row.name,
+                    True, seen,
+                )
+            ]
+        )  # fmt: skip
+        self.changed += 1
+
+    def delete(self, parent: int, name: bytes) -> None:
+        """Delete what a name shows, and all below it."""
+        found = self._index.entry(parent, name)
+        if found is None:
+            return
+        node, _, head = found
+        if node.is_directory:
+            for _, below, _ in self._index.nodes.listed(node.ino, 0, 10**9):
+                self.delete(node.ino, below)
+        if head is not None:
+            base = self._index.nodes.must(node.view_of or node.ino)
+            main = self._index.version(base.head) if base.head is not None else None
+            if main is not None:
+                feed = self._feed
+                feed.record(
+                    [
+                        VersionRecord(
+                            feed.tick(), feed.now(), base.node, (main.stamp, head), main.size, main.mtime, main.depth,
+                            main.body,
+                        )
+                    ]
+                )  # fmt: skip
+            return
+        for link in self._index.links_behind(parent, name):
+            self.delete_link(link.link)
+
+    def make(self, parent: int, name: bytes, like: PastNode, version: VersionRow | None) -> int:
+        """A new node that is like an old one."""
+        feed, node = self._feed, NodeId(self._feed.new_id())
+        now = feed.now()
+        feed.record(
+            [
+                NodeRecord(
+                    feed.tick(), now, node, Birth(like.kind, like.rdev, like.target), like.mode, like.owner,
+                    Times(like.mtime, like.mtime), dict(like.xattrs),
+                ),
+                LinkRecord(feed.tick(), now, node, node, self._index.nodes.must(parent).node, name),
+            ]
+        )  # fmt: skip
+        ino = self._index.nodes.ino_of(node)
+        assert ino is not None
+        self.changed += 1
+        if version is not None:
+            self.content(self._index.nodes.must(ino), version)
+        return ino
+
+    def folder(self, path: bytes, moment: Moment | None) -> int:
+        """The directory at a path, put back or made where it is missing. Raises UsageError where something is there."""
+        ino, done = ROOT_INO, b""
+        for name in parts_of(path):
+            done = done + b"/" + name if done else name
+            node = self._index.lookup(ino, name)
+            if node is None:
+                entry = moment.resolve(done) if moment is not None else None
+                if moment is not None and entry is not None and entry.folders:
+                    below = self._folder_back(moment, entry, ino, name)
+                else:
+                    owner, now = _owner_of(self._index.nodes.must(ino)), self._feed.now()
+                    below = self.make(ino, name, PastNode(0, stat.S_IFDIR, 0, b"", 0o755, owner, {}, now, now), None)
+                node = self._index.nodes.must(below)
+            if not node.is_directory:
+                raise UsageError(f"'{shown_path(done)}' is no directory: choose another place with --to")
+            ino = node.ino
+        return ino
+
+    def _folder_back(self, moment: Moment, entry: PastEntry, parent: int, name: bytes) -> int:
+        row = self._index.link(entry.link)
+        if row is None or not row.deleted or self._index.nodes.must(entry.ino).nlink:
+            return self.make(parent, name, moment.node(entry), None)
+        self.link(entry.link, entry.ino, parent, name)
+        return entry.ino
+
+
+def past_path(path: bytes) -> tuple[bytes, bytes]:
+    """The directory part and the name of a path."""
+    parts = parts_of(path)
+    return (b"/".join(parts[:-1]), parts[-1]) if parts else (b"", b"")
+
+
+def _owner_of(node: Node) -> Owner:
+    return Owner(node.uid, node.gid, node.user, node.group)
