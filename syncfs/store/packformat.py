@@ -21,9 +21,9 @@ from syncfs.model.errors import DamageError, NewerFormatError
 from syncfs.model.ids import Address
 from syncfs.model.places import Place
 
-PACKED_LIMIT = 160 * 1024
-"""Chunks of at most so many bytes go into packs. A file of its own wastes most of a 4 KiB block (a sealed chunk is 16
-bytes more than a power of two), an inode and a name: above this size that is at most 2.7 %."""
+PACKED_LIMIT = 2 * 1024 * 1024
+"""Chunks of at most so many bytes go into packs. A file of its own costs a name, an inode and a flush for each chunk:
+making 128 chunks of 1 MiB durable took three times as long (docs/decisions)."""
 PACK_BYTES = 64 * 1024 * 1024
 """A pack grows to at most so many bytes."""
 
