@@ -114,7 +114,7 @@ class Applier:
         parent = self._nodes.intern(record.parent)
         from_parent = self._nodes.intern(record.from_parent) if record.from_parent else 0
         places_directory = record.link == record.node and node.is_directory
-        moved = not is_new
+        moved = not is_new or parent == ino
         shown = (
             is_new and not record.deleted and node.kind != 0 and (places_directory or not node.is_directory)
             and self._view.takes_new_names(parent, record.name)

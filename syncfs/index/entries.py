@@ -151,8 +151,7 @@ class EntryTable:
             for (below,) in self._database.rows("SELECT ino FROM entries WHERE parent = ?", (ino,)):
                 if self._nodes.must(below).is_directory:
                     folders += 1
-                    if below not in self._folders:
-                        waiting.append(below)
+                    waiting.append(below)
                 else:
                     self._add(below, 1 if shown else -1)
             self._nodes.set(ino, nlink=2 + folders if shown else 0)

@@ -5,6 +5,7 @@ decides, name by name; only the appearance of a real name that looks like a conf
 """
 
 import stat
+from collections import OrderedDict
 
 from syncfs.index.copies import Copies
 from syncfs.index.entries import Entry, EntryTable, What
@@ -28,7 +29,9 @@ class Places:
         self._entries = entries
         self._copies = copies
         self._feeds = feeds
-        self._marked: dict[Place, None] = {}
+        # First in, first out: directories that were merged and then moved into each other seem to be a cycle until the
+        # place further up is derived, and what is in a cycle could go on marking itself for ever.
+        self._marked: OrderedDict[Place, None] = OrderedDict()
 
     def forget_cached(self) -> None:
         """Forget what is marked, after a rollback."""
@@ -52,7 +55,7 @@ class Places:
 
     def settle_one(self) -> None:
         """Derive again what one of the marked places shows."""
-        (parent, name), _ = self._marked.popitem()
+        (parent, name), _ = self._marked.popitem(last=False)
         links = self._links.at(parent, name)
         here = self._entries.at(parent, name)
         if parent not in self._entries.odd and len(links) <= 1 and self._are_plain(links):
@@ -78,10 +81,8 @@ class Places:
                 self._entries.remove(parent, entry)
         for shown_name, what in wanted.items():
             old = before.get(shown_name)
-            if old is None and (old := self._entries.at(parent, shown_name)) is not None:
-                # What was there has to go elsewhere, or is about to vanish.
-                self.mark(parent, old.what.origin or old.name)
-            self._entries.put(parent, shown_name, what, old)
+            # What another name showed here is marked, too, and goes elsewhere or vanishes.
+            self._entries.put(parent, shown_name, what, old or self._entries.at(parent, shown_name))
 
     def _wanted(self, parent: int, links: list[Link]) -> dict[bytes, What]:
         by_link = {link.link: link for link in links}

@@ -69,7 +69,7 @@ class View:
         """Whether a name may be shown in a directory without a further look, if it is free."""
         node = self._nodes.must(parent)
         return (
-            node.nlink > 0 and node.is_directory and node.view_of is None and parent not in self._buried
+            node.nlink > 0 and node.is_directory and parent not in self._buried
             and MARK not in name
         )  # fmt: skip
 

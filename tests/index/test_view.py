@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from syncfs.index.index import Index
 from syncfs.model.tree import State
+from tests.index.lively import STIRS, Stir, lively_entries
 from tests.index.picture import Entry, Shadow, apply_all, check, know_devices
 from tests.model.replica import Replica
 from tests.model.test_tree import ENTRIES, STEPS, Step, take
@@ -26,7 +27,7 @@ def deliver(entries: list[Entry], order: random.Random) -> None:
             know_devices(index)
             shadow = Shadow()
             while entries:
-                size = order.choice((1, 1, 2, 3, 5, 20))
+                size = order.choice((1, 1, 1, 2, 4, 12))
                 batch, entries = entries[:size], entries[size:]
                 apply_all(index, batch)
                 for device, record in batch:
@@ -74,6 +75,27 @@ def test_the_index_shows_what_the_model_says(steps: list[Step], shuffled: bool, 
 @given(ENTRIES, st.integers(0, 2**32))
 def test_records_that_nobody_honest_writes(entries: list[Entry], seed: int) -> None:
     deliver(entries, random.Random(seed))
+
+
+@settings(max_examples=300, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@given(STIRS, st.booleans(), st.integers(0, 2**32))
+def test_a_few_nodes_in_all_states(stirs: list[Stir], shuffled: bool, seed: int) -> None:
+    stir_and_deliver(stirs, shuffled, seed)
+
+
+def stir_and_deliver(stirs: list[Stir], shuffled: bool, seed: int) -> None:
+    """Deliver lively records."""
+    order = random.Random(seed)
+    entries = lively_entries(stirs)
+    deliver(order.sample(entries, len(entries)) if shuffled else entries, order)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+@settings(max_examples=20_000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(STIRS, st.booleans(), st.integers(0, 2**32))
+def test_a_few_nodes_in_all_states_soak(stirs: list[Stir], shuffled: bool, seed: int) -> None:
+    stir_and_deliver(stirs, shuffled, seed)
 
 
 @pytest.mark.soak
