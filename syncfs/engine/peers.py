@@ -91,19 +91,21 @@ class Peers:
             now = trio.current_time()
             endpoint = self._directory.next(now) if self._limit.available_tokens else None
             if endpoint is not None:
-                await self._limit.acquire_on_behalf_of(endpoint)
-                nursery.start_soon(self._call, endpoint)
+                # An endpoint is no borrower: it may be called anew while an earlier call to it still waits.
+                borrower = object()
+                await self._limit.acquire_on_behalf_of(borrower)
+                nursery.start_soon(self._call, endpoint, borrower)
                 continue
             wake = self._directory.wake_at(now) if self._limit.available_tokens else inf
             with trio.move_on_at(max(wake, now + 0.01)):
                 await news.wait()
 
-    async def _call(self, endpoint: Endpoint) -> None:
+    async def _call(self, endpoint: Endpoint, borrower: object) -> None:
         try:
             try:
                 stream = await self._network.open(endpoint.host, endpoint.port, CALL_SECONDS)
             finally:
-                self._limit.release_on_behalf_of(endpoint)
+                self._limit.release_on_behalf_of(borrower)
             reason = await run_link(
                 stream, self._credentials(), True, self._serve, partial(self._opened, endpoint),
                 address=str(endpoint), path=path_of(endpoint.host),

@@ -220,7 +220,7 @@ class Link:
         try:
             while not self._session.closed:
                 now = trio.current_time()
-                if now - self._heard >= DEAD_AFTER:
+                if now >= self._heard + DEAD_AFTER:
                     raise UnavailableError(f"nothing was heard of {self.peer.name} for {DEAD_AFTER:g} seconds")
                 if now >= due:
                     due = now + PING_EVERY

@@ -218,6 +218,18 @@ async def test_a_half_open_connection_ends_after_some_silence(autojump_clock):
     assert isinstance(right.result, UnavailableError)
 
 
+async def test_silence_ends_a_link_also_where_the_sum_of_two_times_is_rounded(autojump_clock):
+    """Otherwise it would wake up too early, see nothing to do, and sleep for no time at all."""
+    start = next(time for time in (number / 10 for number in range(1000)) if (time + DEAD_AFTER) - time < DEAD_AFTER)
+    network = MemoryNetwork()
+    autojump_clock.jump(start - trio.current_time())
+    async with linked(network=network) as (left, _right):
+        network.partition(["left"], ["right"])
+        with trio.move_on_after(DEAD_AFTER + 20):
+            await left.ended.wait()
+    assert isinstance(left.result, UnavailableError)
+
+
 async def test_a_crash_tells_everybody_who_waits(autojump_clock):
     async def serve(link: Link, message: Message) -> None:
         await trio.sleep_forever()
