@@ -99,12 +99,14 @@ class Fetcher:
                 link.close(f"a chunk did not fit its address: {error}")
             refused.add(link.peer.device)
 
-    async def get_many(self, addresses: Sequence[Address]) -> list[tuple[Address, bytes]]:
+    async def get_many(
+        self, addresses: Sequence[Address], urgency: Urgency = Urgency.AHEAD
+    ) -> list[tuple[Address, bytes]]:
         """Fetch small chunks in few requests; what the first peer asked does not have is left out, not verified yet."""
         found: list[tuple[Address, bytes]] = []
         for start in range(0, len(addresses), MAX_GET):
             link = await self._next(set())
-            found += await self._ask(link, addresses[start : start + MAX_GET], Urgency.AHEAD)
+            found += await self._ask(link, addresses[start : start + MAX_GET], urgency)
         return found
 
     async def _next(self, refused: set[bytes]) -> Link:

@@ -7,7 +7,7 @@ is refused. Segments that are not inside are fetched from whoever has them, and 
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import trio
@@ -66,6 +66,8 @@ class Replicator:
         self._links: dict[Link, _Known] = {}
         self._locks: dict[bytes, trio.Lock] = {}
         self._lamport = 0
+        self.want: Callable[[Iterable[Address]], None] = lambda addresses: None
+        """Hears of the chunks that a segment adds, where this device is a store."""
         self.last_refusal = ""
         """The last thing that a peer sent and we did not take, for `status`."""
         self.taking = 0
@@ -241,6 +243,7 @@ class Replicator:
     async def _apply(self, device: DeviceId, ref: SegmentRef, data: bytes) -> None:
         if self._read is None:
             self._hold(device, ref, data)
+            self.want(decode_segment_public(data).adds)
             return
         if len(data) > INLINE_BYTES:
             public, records = await trio.to_thread.run_sync(decode_segment, self._read, data)

@@ -49,6 +49,8 @@ class RunningShare:
             for text in (share.problem, share.files.failure, share.fetcher.last_failure, share.chunks.behind.failure)
             if text
         ]
+        if share.filler is not None and share.filler.failure:
+            reasons.append(share.filler.failure)
         if share.replicator.last_refusal:
             reasons.append(f"refused: {share.replicator.last_refusal}")
         reasons += share.clocks.reasons
@@ -76,7 +78,7 @@ class RunningShare:
             bytes=size,
             cached_bytes=share.presence.totals().bytes,
             pending_bytes=pending,
-            in_sync=bool(links) and share.replicator.in_sync() and not share.files.unsettled,
+            in_sync=bool(links) and share.replicator.in_sync() and not share.files.unsettled and not share.missing,
             rates=self._measure(),
         )
 

@@ -27,6 +27,7 @@ from syncfs.engine.computer import Computer, this_computer
 from syncfs.engine.feed import Feed
 from syncfs.engine.fetch import Fetcher
 from syncfs.engine.files import Files
+from syncfs.engine.filling import StoreFiller
 from syncfs.engine.history import History
 from syncfs.engine.journals import Journals
 from syncfs.engine.keeping import Keeper
@@ -105,6 +106,9 @@ class Share:
         self.files = Files(index, self.feed, self.chunks, siblings, self.journals, nursery, computer.wall)
         self.volume = Volume(index, self.feed, self.files, owners, self._space)
         self.replicator = Replicator(index, self.feed, read, self.credentials, self.commit, self._theirs_changed)
+        self.filler = StoreFiller(index.feeds, self.chunks, self.fetcher) if read is None else None
+        if self.filler is not None:
+            self.replicator.want = self.filler.want
         self.server = Server(index.feeds, self.chunks, self.replicator, elsewhere)
         self.directory = Directory(computer.dice)
         self.clocks = Clocks(computer.seconds)
@@ -164,6 +168,11 @@ class Share:
         self._nursery.start_soon(self.peers.run, found, listeners, lambda: announce(self._port))
 
     @property
+    def missing(self) -> int:
+        """Chunks that a store still has to fetch."""
+        return 0 if self.filler is None else self.filler.missing
+
+    @property
     def listen_port(self) -> int:
         """The TCP port that peers can reach us on; 0 while offline."""
         return self._port
@@ -184,6 +193,8 @@ class Share:
                 nursery.start_soon(self._publish, self.feed)
                 nursery.start_soon(self.files.settler.run)
             nursery.start_soon(self.chunks.behind.run)
+            if self.filler is not None:
+                nursery.start_soon(self.filler.run)
             nursery.start_soon(self._keep_tidy)
             if self._keys.read is not None and not self.own_feed_lost:
                 nursery.start_soon(self.keeper.run, self._report)
