@@ -5,7 +5,7 @@ from pathlib import Path
 import trio
 
 from syncfs.engine.owners import OwnerMode
-from syncfs.engine.volume import Volume
+from syncfs.engine.whole_volume import WholeVolume
 from syncfs.mount.options import MountOptions
 from syncfs.mount.session import Mounted, serve_mount
 
@@ -19,7 +19,7 @@ class KernelMount:
         self.where = str(directory)
         self._source = source
 
-    async def serve(self, volume: Volume, stop: trio.Event, task_status: trio.TaskStatus[Mounted]) -> None:
+    async def serve(self, volume: WholeVolume, stop: trio.Event, task_status: trio.TaskStatus[Mounted]) -> None:
         """Mount, and answer until unmounted or stopped. Raises UsageError, BusyError, SetupError."""
         await serve_mount(
             volume,

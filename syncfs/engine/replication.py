@@ -70,6 +70,8 @@ class Replicator:
         """Hears of the chunks that a segment adds, where this device is a store."""
         self.last_refusal = ""
         """The last thing that a peer sent and we did not take, for `status`."""
+        self.took: Callable[[int], object] = int
+        """Hears of the oldest time (ns) in each batch of records that was applied."""
         self.taking = 0
         """Heads whose segments are being fetched or applied, or wait for it."""
         self._taken = trio.Event()
@@ -260,6 +262,8 @@ class Replicator:
 
     def _apply_slice(self, records: Sequence[Record], device: DeviceId) -> None:
         self._index.apply(records, device)
+        if records:
+            self.took(min(record.time for record in records))
         if records:
             self._lamport = max(self._lamport, *(record.lamport for record in records))
             if self._feed is not None:

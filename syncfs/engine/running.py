@@ -10,6 +10,7 @@ from syncfs.engine.owners import OwnerMode
 from syncfs.engine.service import RunningShare
 from syncfs.engine.share import open_share
 from syncfs.engine.volume import Volume
+from syncfs.engine.whole_volume import WholeVolume
 from syncfs.transport.streams import Network
 from syncfs.transport.tcp import TcpNetwork
 
@@ -20,7 +21,7 @@ class Mount(Protocol):
     owners: OwnerMode
     where: str
 
-    async def serve(self, volume: Volume, stop: trio.Event, task_status: trio.TaskStatus[object]) -> None:
+    async def serve(self, volume: WholeVolume, stop: trio.Event, task_status: trio.TaskStatus[object]) -> None:
         """Show the volume; started once it can be used."""
 
 
@@ -44,7 +45,7 @@ async def run_share(
                 await share.first_tree()
 
                 async def show(*, task_status: trio.TaskStatus[object]) -> None:
-                    await mount.serve(share.volume, share.stopping, task_status)
+                    await mount.serve(share.shown, share.stopping, task_status)
                     share.stop()
 
                 await nursery.start(show)

@@ -23,6 +23,7 @@ from syncfs.discovery.lan import LanSource
 from syncfs.discovery.sighting import Announcement, Endpoint, Source
 from syncfs.engine.chunks import ChunkCache
 from syncfs.engine.clocks import Clocks
+from syncfs.engine.collecting import Collector
 from syncfs.engine.computer import Computer, this_computer
 from syncfs.engine.feed import Feed
 from syncfs.engine.fetch import Fetcher
@@ -30,8 +31,8 @@ from syncfs.engine.files import Files
 from syncfs.engine.filling import StoreFiller
 from syncfs.engine.history import History
 from syncfs.engine.journals import Journals
-from syncfs.engine.keeping import Keeper
 from syncfs.engine.owners import OwnerMode, OwnerView
+from syncfs.engine.past_view import PastView
 from syncfs.engine.peers import Peers
 from syncfs.engine.posix import StatFs
 from syncfs.engine.rebuilding import OWN_FEED_LOST
@@ -40,6 +41,7 @@ from syncfs.engine.serving import Server
 from syncfs.engine.setup import Member, keep_learnt, open_member
 from syncfs.engine.siblings import Siblings
 from syncfs.engine.volume import Volume
+from syncfs.engine.whole_volume import WholeVolume
 from syncfs.index.database import CHECKPOINT_BYTES
 from syncfs.index.index import Changes, Index
 from syncfs.index.presence import Presence
@@ -113,8 +115,12 @@ class Share:
         self.directory = Directory(computer.dice)
         self.clocks = Clocks(computer.seconds)
         self.history = History(index, self.feed, self.files, self.volume, self.chunks.is_here)
-        self.keeper = Keeper(index, self.files, self.chunks, store, computer.wall, self.commit)
-        self.chunks.wrote = self.keeper.wrote
+        self.collector = Collector(index, self._in_use, self.chunks, store, computer.wall, self.commit)
+        self.chunks.wrote = self.collector.wrote
+        self._past = PastView(index, self.chunks, owners, computer.wall, lambda: self.collector.policy)
+        self.shown = WholeVolume(self.volume, self._past)
+        """What a mount shows: the volume, with the past in `.syncfs`."""
+        self.replicator.took = self.shown.records_came
         self.peers: Peers | None = None
         self.problem = ""
         if self.own_feed_lost:
@@ -197,7 +203,7 @@ class Share:
                 nursery.start_soon(self.filler.run)
             nursery.start_soon(self._keep_tidy)
             if self._keys.read is not None and not self.own_feed_lost:
-                nursery.start_soon(self.keeper.run, self._report)
+                nursery.start_soon(self.collector.run, self._report)
 
     # --- Attendant --------------------------------------------------------------------------------------------------
 
@@ -228,13 +234,13 @@ class Share:
 
     def _own_changed(self) -> None:
         changes = self.index.take_changes()
-        self.keeper.changed(changes.contents)
+        self.collector.changed(changes.contents)
         self.volume.applied(changes, own=True)
         self._wake_tidy()
 
     def _theirs_changed(self, changes: Changes) -> None:
         self._told.set()
-        self.keeper.changed(changes.contents)
+        self.collector.changed(changes.contents)
         self.volume.applied(changes, own=False)
         self._wake_tidy()
 
@@ -282,6 +288,9 @@ class Share:
         self.commit()
         await trio.to_thread.run_sync(os.fdatasync, self.index.database.sync_file())
         await trio.to_thread.run_sync(self.store.unlink, self.store.emptied())
+
+    def _in_use(self) -> list[tuple[int, bytes, list[bytes]]]:
+        return self.files.in_use() + self._past.in_use()
 
     def _report(self, error: Exception) -> None:
         """Something in the background failed; it is tried again, and the share goes on."""

@@ -13,7 +13,6 @@ from collections.abc import Callable, Collection, Iterable
 import trio
 
 from syncfs.engine.chunks import ChunkCache
-from syncfs.engine.files import Files
 from syncfs.engine.retention import DEFAULT, SETTING, Made, Policy, dropped_records, dropped_versions, parse_policy
 from syncfs.index.index import Index
 from syncfs.index.nodes import split_stamps
@@ -34,16 +33,19 @@ SETTLED_SECONDS = 300.0
 PAGE = 200
 BATCH = 500
 
+InUse = Callable[[], list[tuple[int, bytes, list[bytes]]]]
+"""Tells what open files need: the manifest (depth, body) of each, and addresses of further chunks."""
 
-class Keeper:
+
+class Collector:
     """Thins and collects; its tasks belong to the share."""
 
     def __init__(
-        self, index: Index, files: Files, chunks: ChunkCache, store: DiskStore, wall: Callable[[], int],
+        self, index: Index, in_use: InUse, chunks: ChunkCache, store: DiskStore, wall: Callable[[], int],
         commit: Callable[[], None],
     ) -> None:  # fmt: skip
         self._index = index
-        self._files = files
+        self._in_use = in_use
         self._chunks = chunks
         self._store = store
         self._wall = wall
@@ -221,7 +223,7 @@ class Keeper:
             for _, depth, body in rows:
                 whole &= await self._read_manifest(depth, body, need, seen)
             await trio.lowlevel.checkpoint()
-        for depth, body, addresses in self._files.in_use():
+        for depth, body, addresses in self._in_use():
             for address in addresses:
                 need(address)
             whole &= await self._read_manifest(depth, body, need, seen)
@@ -250,7 +252,7 @@ class Keeper:
         for start in range(0, len(waiting), BATCH):
             # From here to the commit nothing awaits: a chunk written again since the manifests were read stays.
             again = self._written | self._written_before
-            in_use = {address for _, _, addresses in self._files.in_use() for address in addresses}
+            in_use = {address for _, _, addresses in self._in_use() for address in addresses}
             batch = [Address(one) for one in waiting[start : start + BATCH] if one not in again and one not in in_use]
             here = [one for one in batch if self._store.has(one)]
             places = self._store.forget(here)
