@@ -4,7 +4,7 @@ from pathlib import Path
 
 import trio
 
-from syncfs.engine.owners import OwnerMode
+from syncfs.engine.owners import OwnerChoice
 from syncfs.engine.whole_volume import WholeVolume
 from syncfs.mount.options import MountOptions
 from syncfs.mount.session import Mounted, serve_mount
@@ -15,7 +15,7 @@ class KernelMount:
 
     def __init__(self, directory: Path | str, source: str, options: MountOptions) -> None:
         self.options = options
-        self.owners = OwnerMode.NAMES if options.owners == "names" else OwnerMode.IDS
+        self.owners = OwnerChoice(options.owners == "names", *options.shown_owner)
         self.where = str(directory)
         self._source = source
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from syncfs.engine.content import BytesLike
 from syncfs.engine.extents import ExtentMap
-from syncfs.model.chunking import chunk_at, chunk_count, chunk_span, chunk_start, chunks_between
+from syncfs.model.chunking import MAX_CHUNK, RAMP_CHUNKS, chunk_at, chunk_count, chunk_span, chunk_start, chunks_between
 from syncfs.model.manifest import is_hole
 
 Load = Callable[[bytes], Awaitable[bytes]]
@@ -37,6 +37,14 @@ class Dirty:
     def held(self) -> int:
         """Bytes in memory."""
         return self._extents.total + sum(map(len, self._cutting.values()))
+
+    @property
+    def stored(self) -> int:
+        """About how many bytes are no holes: what was written, and whole chunks below it."""
+        ramp = [index for index in range(RAMP_CHUNKS) if index in self._entries]
+        below = sum(chunk_start(index + 1) - chunk_start(index) for index in ramp)
+        below += (len(self._entries) - len(ramp)) * MAX_CHUNK
+        return min(self.size, below + self.held)
 
     @property
     def cutting(self) -> bool:

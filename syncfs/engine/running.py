@@ -6,7 +6,7 @@ from typing import Protocol
 
 import trio
 
-from syncfs.engine.owners import OwnerMode
+from syncfs.engine.owners import OwnerChoice
 from syncfs.engine.service import RunningShare
 from syncfs.engine.share import open_share
 from syncfs.engine.volume import Volume
@@ -18,7 +18,7 @@ from syncfs.transport.tcp import TcpNetwork
 class Mount(Protocol):
     """What shows a volume somewhere until it is told to stop, or is taken away."""
 
-    owners: OwnerMode
+    owners: OwnerChoice
     where: str
 
     async def serve(self, volume: WholeVolume, stop: trio.Event, task_status: trio.TaskStatus[object]) -> None:
@@ -36,8 +36,7 @@ async def run_share(
 
     Raises UnknownShareError, BusyError, SetupError, DamageError, NewerFormatError.
     """
-    owners = OwnerMode.IDS if mount is None else mount.owners
-    async with open_share(home, name, owners) as share:
+    async with open_share(home, name, None if mount is None else mount.owners) as share:
         await share.go_online(network or TcpNetwork())
         service = RunningShare(share, None if mount is None else mount.where)
         async with trio.open_nursery() as nursery:

@@ -14,10 +14,11 @@ from syncfs.crypto.secrets import Secret, format_secret, is_link, new_writer_sec
 from syncfs.crypto.vault import Vault, VaultShare
 from syncfs.engine.computer import Computer, this_computer
 from syncfs.engine.feed import Feed
+from syncfs.engine.owners import OwnerChoice, OwnerView
 from syncfs.index.index import Index
 from syncfs.model.errors import BusyError, SetupError
 from syncfs.model.ids import ROOT_NODE
-from syncfs.model.records import Birth, NodeRecord, Owner, Times
+from syncfs.model.records import Birth, NodeRecord, Times
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +143,6 @@ def _write_root(index: Index, member: Member, computer: Computer) -> None:
         changed=lambda: None,
     )
     now = feed.now()
-    birth, owner = Birth(stat.S_IFDIR), Owner(os.getuid(), os.getgid())
+    birth, owner = Birth(stat.S_IFDIR), OwnerView(OwnerChoice()).new(os.getuid(), os.getgid())
     feed.record([NodeRecord(feed.tick(), now, ROOT_NODE, birth, 0o755, owner, Times(now, now), {})])
     feed.commit()

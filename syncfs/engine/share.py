@@ -31,7 +31,7 @@ from syncfs.engine.files import Files
 from syncfs.engine.filling import StoreFiller
 from syncfs.engine.history import History
 from syncfs.engine.journals import Journals
-from syncfs.engine.owners import OwnerMode, OwnerView
+from syncfs.engine.owners import OwnerChoice, OwnerView
 from syncfs.engine.past_view import PastView
 from syncfs.engine.peers import Peers
 from syncfs.engine.posix import StatFs
@@ -315,7 +315,7 @@ class Share:
 
 @asynccontextmanager
 async def open_share(
-    home: Path, name: str, owners: OwnerMode = OwnerMode.IDS, computer: Computer | None = None
+    home: Path, name: str, owners: OwnerChoice | None = None, computer: Computer | None = None
 ) -> AsyncIterator[Share]:
     """Open a share of this home. Raises UnknownShareError, SetupError, BusyError, DamageError, NewerFormatError."""
     computer = computer or this_computer()
@@ -328,7 +328,7 @@ async def open_share(
                 store.recover(computer.wall())
             _keep_own_certificate(index, member)
             async with trio.open_nursery() as nursery:
-                view = OwnerView(owners, (os.getuid(), os.getgid()))
+                view = OwnerView(owners or OwnerChoice())
                 share = Share(home, member, index, presence, store, nursery, view, computer)
                 nursery.start_soon(share.run_tasks)
                 try:

@@ -27,6 +27,7 @@ from syncfs.engine.posix import (
     RenameFlags,
     StatFs,
 )
+from syncfs.engine.room import Room
 from syncfs.index.index import Changes, Index, Node
 from syncfs.model.errors import PosixError
 from syncfs.model.records import MAX_NAME, MAX_XATTR_BYTES, NodeRecord, Owner, Times
@@ -34,6 +35,8 @@ from syncfs.model.records import MAX_NAME, MAX_XATTR_BYTES, NodeRecord, Owner, T
 LISTING = 1000
 """Entries read from the index at once."""
 DIRECTORY_BYTES = 4096
+TIME_LIMITS = -(2**63), 2**63 - 1
+"""Times in ns that fit into a record and the index: from 1677 to April 2262. What is beyond becomes the limit."""
 XATTR_CREATE, XATTR_REPLACE = 1, 2
 
 
@@ -49,6 +52,7 @@ class Volume:
         self._owners = owners
         self._space = space
         self._naming = Naming(index, feed)
+        self._room = Room(index)
         self._watchers: list[Callable[[Invalidation], None]] = []
         self._own: set[tuple[int, bytes]] = set()
         self._behind_kernel = False
@@ -141,27 +145,27 @@ class Volume:
     async def setattr(self, ino: int, change: AttributeChange, handle: int | None) -> Attributes:
         """Change attributes. Raises PosixError, UnavailableError."""
         feed = self._naming.require_writable()
-        self.generation += 1
         node = self._node(ino)
         if change.size is not None:
             if node.is_directory:
                 raise PosixError(errno.EISDIR)
-            await self._files.truncate(node, change.size)
+            await self._truncate(node, change.size)
             node = self._node(ino)
         owner = None
         if change.uid is not None or change.gid is not None:
-            owner = self._owners.recorded(Owner(node.uid, node.gid, node.user, node.group), change.uid, change.gid)
+            owner = self._owners.changed(node, change.uid, change.gid)
         times = None
         if change.atime is not None or change.mtime is not None:
             shown = self._attributes(node)
             times = Times(
-                shown.atime if change.atime is None else change.atime,
-                shown.mtime if change.mtime is None else change.mtime,
+                shown.atime if change.atime is None else _fitting(change.atime),
+                shown.mtime if change.mtime is None else _fitting(change.mtime),
             )
             dirty = self._files.dirty_of(ino)
             if dirty is not None and change.mtime is not None:
-                dirty.mtime = change.mtime
+                dirty.mtime = times.mtime
         mode = None if change.mode is None else stat.S_IMODE(change.mode)
+        self.generation += 1
         if mode is not None or owner is not None or times is not None or change.ctime is not None:
             with self._expecting():
                 feed.touched_done(node.node, times)
@@ -214,9 +218,11 @@ class Volume:
             self._naming.require_writable()
         handle, keep = self._files.open(self._node(ino), flags)
         if flags & os.O_TRUNC:
-            self.generation += 1
             try:
-                await self._files.truncate(self._node(ino), 0)
+                if self.getattr(ino).size:
+                    await self._truncate(self._node(ino), 0)
+                else:
+                    await self.setattr(ino, AttributeChange(mtime=self._naming.require_writable().now()), handle)
             except BaseException:
                 self._files.release(handle)
                 raise
@@ -234,8 +240,10 @@ class Volume:
 
     async def write(self, handle: int, offset: int, data: bytes) -> int:
         """Put bytes into an open file. Raises UnavailableError, SetupError, PosixError."""
-        self.generation += 1
-        return await self._files.write(handle, offset, data)
+        try:
+            return await self._files.write(handle, offset, data)
+        finally:
+            self.generation += 1
 
     async def fsync(self, handle: int, datasync: bool) -> None:
         """Make a file's content, attributes and names durable. Raises SetupError, UnavailableError."""
@@ -284,6 +292,12 @@ class Volume:
         for ino in changes.nodes - changes.contents:
             self._tell(InodeChanged(ino, False))
 
+    async def _truncate(self, node: Node, size: int) -> None:
+        try:
+            await self._files.truncate(node, size)
+        finally:
+            self.generation += 1
+
     def _tell(self, invalidation: Invalidation) -> None:
         for watcher in self._watchers:
             watcher(invalidation)
@@ -296,12 +310,11 @@ class Volume:
     ) -> Attributes:
         self._naming.require_writable()
         directory = self._node(parent)
-        gid = caller.gid
+        owner = self._owners.new(caller.uid, caller.gid)
         if directory.mode & stat.S_ISGID:
-            gid = self._owners.shown(directory)[1]
+            owner = Owner(owner.uid, directory.gid, owner.user, directory.group)
             if stat.S_ISDIR(mode):
                 mode |= stat.S_ISGID
-        owner = self._owners.recorded(Owner(caller.uid, caller.gid), caller.uid, gid)
         with self._expecting((parent, name)):
             ino = self._naming.new(parent, name, mode, owner, rdev=rdev, target=target)
         return self.getattr(ino)
@@ -314,17 +327,20 @@ class Volume:
 
     def _attributes(self, node: Node) -> Attributes:
         size, mtime, ctime = node.size, node.mtime, node.ctime
+        room = size
         if node.kind == stat.S_IFREG:
             dirty = self._files.dirty_of(node.ino)
             if dirty is not None:
-                size, mtime, ctime = dirty.size, dirty.mtime, max(dirty.ctime, ctime)
+                size, mtime, ctime, room = dirty.size, dirty.mtime, max(dirty.ctime, ctime), dirty.stored
+            else:
+                room = self._room.taken(node)
         elif node.kind == stat.S_IFDIR:
-            size = DIRECTORY_BYTES
+            size = room = DIRECTORY_BYTES
             touched = self._feed.touched(node.node) if self._feed is not None else None
             if touched is not None:
                 mtime, ctime = touched, max(touched, ctime)
         elif node.kind == stat.S_IFLNK:
-            size = len(node.target)
+            size = room = len(node.target)
         uid, gid = self._owners.shown(node)
         return Attributes(
             node.ino,
@@ -334,11 +350,15 @@ class Volume:
             gid,
             node.rdev,
             size,
-            (size + 511) // 512,
+            (room + 511) // 512,
             node.atime,
             mtime,
             ctime,
         )
+
+
+def _fitting(time: int) -> int:
+    return max(TIME_LIMITS[0], min(time, TIME_LIMITS[1]))
 
 
 class _Expectation:

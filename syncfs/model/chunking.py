@@ -26,15 +26,16 @@ def _ramp_bounds() -> tuple[int, ...]:
 
 
 _BOUNDS = _ramp_bounds()
-_RAMP_CHUNKS = len(_BOUNDS) - 1
+RAMP_CHUNKS = len(_BOUNDS) - 1
+"""All chunks from this one on have MAX_CHUNK bytes."""
 _RAMP_END = _BOUNDS[-1]
 
 
 def chunk_start(index: int) -> int:
     """The offset of the first byte of chunk `index`."""
-    if index < _RAMP_CHUNKS:
+    if index < RAMP_CHUNKS:
         return _BOUNDS[index]
-    return _RAMP_END + (index - _RAMP_CHUNKS) * MAX_CHUNK
+    return _RAMP_END + (index - RAMP_CHUNKS) * MAX_CHUNK
 
 
 def chunk_span(index: int) -> tuple[int, int]:
@@ -45,7 +46,7 @@ def chunk_span(index: int) -> tuple[int, int]:
 def chunk_at(offset: int) -> int:
     """The index of the chunk that holds the byte at `offset`."""
     if offset >= _RAMP_END:
-        return _RAMP_CHUNKS + (offset - _RAMP_END) // MAX_CHUNK
+        return RAMP_CHUNKS + (offset - _RAMP_END) // MAX_CHUNK
     low = 0
     while _BOUNDS[low + 1] <= offset:
         low += 1

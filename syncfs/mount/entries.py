@@ -19,11 +19,9 @@ MAX_NAME: Final = 255
 
 
 class Entries:
-    """Makes replies; `uid` and `gid`, where set, are shown as owner and group of everything."""
+    """Makes replies."""
 
-    def __init__(self, uid: int | None = None, gid: int | None = None) -> None:
-        self._uid = uid
-        self._gid = gid
+    def __init__(self) -> None:
         self.absent = pyfuse3.EntryAttributes()
         """The reply that a name is not there, to be remembered as well."""
         self.absent.entry_timeout = math.inf
@@ -34,8 +32,8 @@ class Entries:
         entry.st_ino = attributes.ino
         entry.st_mode = attributes.mode
         entry.st_nlink = attributes.nlink
-        entry.st_uid = attributes.uid if self._uid is None else self._uid
-        entry.st_gid = attributes.gid if self._gid is None else self._gid
+        entry.st_uid = attributes.uid
+        entry.st_gid = attributes.gid
         entry.st_rdev = attributes.rdev
         entry.st_size = attributes.size
         entry.st_blocks = attributes.blocks

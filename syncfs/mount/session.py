@@ -81,7 +81,7 @@ class _Session:
             volume,
             loop=self._loop,
             known=known,
-            entries=Entries(*options.shown_owner),
+            entries=Entries(),
             xattrs=Xattrs(volume, enabled, enabled and options.acl),
             deadline=options.timeout,
             tell=self._invalidator.submit,
