@@ -29,6 +29,11 @@ class ExtentMap:
         if not data:
             return
         at = bisect_right(self._starts, offset) - 1
+        if at < 0 and not self._starts:
+            self._starts.append(offset)
+            self._pieces.append(data)
+            self.total = len(data)
+            return
         if at >= 0:
             start, piece = self._starts[at], self._pieces[at]
             stop = start + len(piece)
