@@ -40,7 +40,7 @@ def config_command(name: str, key: str | None, value: str | None, as_json: bool)
             show.put(show.plain(current))
         return
     text, applied = check_setting(key, value), True
-    if running_share(home, name) is not None:
+    if setting.shared or running_share(home, name) is not None:
         applied = ask(home, name, CONFIG, ConfigArguments(key, value)).applied
     else:
         engine.configure(home, name, key, text)

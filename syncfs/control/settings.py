@@ -7,6 +7,9 @@ returns, so that whoever reads it needs no second parser. An empty value takes t
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from syncfs.engine.retention import DEFAULT as DEFAULT_RETENTION
+from syncfs.engine.retention import SETTING as RETENTION
+from syncfs.engine.retention import parse_policy
 from syncfs.model.errors import UsageError
 
 SOURCES = ("lan",)
@@ -15,12 +18,16 @@ SOURCES = ("lan",)
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One key: what it says, what holds without it, and how a value is checked."""
+    """One key: what it says, what holds without it, and how a value is checked.
+
+    A `shared` setting belongs to the share: it holds on all computers, and only a running share can change it.
+    """
 
     key: str
     meaning: str
     default: str
     check: Callable[[str], str]
+    shared: bool = False
 
 
 def check_endpoint(text: str) -> str:
@@ -55,10 +62,17 @@ def check_discovery(text: str) -> str:
     return ",".join(dict.fromkeys(names))
 
 
+def check_retention(text: str) -> str:
+    """For how long the past is kept; returns it tidied. Raises UsageError."""
+    parse_policy(text)
+    return " ".join(text.split())
+
+
 SETTINGS: tuple[Setting, ...] = (
     Setting("listen", "address and port on which peers reach this computer", "[::]:0", check_endpoint),
     Setting("discovery", "how other peers are found, besides the fixed ones", "lan", check_discovery),
     Setting("peers", "addresses of peers that are always tried", "", check_peers),
+    Setting(RETENTION, "how long the past is kept, on all computers", DEFAULT_RETENTION, check_retention, shared=True),
 )
 
 

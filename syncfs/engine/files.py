@@ -170,7 +170,7 @@ class Files:
                     if file.dirty is not None and not file.dirty.has_cuts:
                         await self._journals.save(file.dirty, file.node, file.base, file.content.size)
             else:
-                await self.settler.settle(file)
+                await self.settler.settle(file, asked=True)
         if self._feed is not None:
             await self._feed.durable()
 

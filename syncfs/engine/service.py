@@ -8,8 +8,10 @@ import trio
 from syncfs.crypto.vault import Vault
 from syncfs.engine.checking import check_open_share
 from syncfs.engine.log import log
+from syncfs.engine.retention import SETTING as RETENTION
 from syncfs.engine.share import Share
 from syncfs.model.errors import UsageError
+from syncfs.model.records import SettingRecord
 from syncfs.model.reports import (
     CheckReport,
     CollectReport,
@@ -118,13 +120,19 @@ class RunningShare:
 
     def settings(self) -> dict[str, str]:
         """The settings of this share on this computer."""
-        return dict(self._share.member.options)
+        shared = {RETENTION: kept} if (kept := self._share.index.setting(RETENTION)) else {}
+        return {**self._share.member.options, **shared}
 
     async def configure(self, key: str, value: str) -> bool:
-        """Keep a setting; all of them work after a restart."""
+        """Keep a setting; those of the share work at once, those of this computer after a restart."""
         from msgspec.structs import replace
 
         share = self._share
+        if key == RETENTION:
+            if share.feed is None:
+                raise UsageError("this computer may only read this share: change it on one that may write")
+            share.feed.record([SettingRecord(share.feed.tick(), share.feed.now(), key, value)])
+            return True
         vault = Vault.open(share.home / "vault", os.urandom)
         kept = vault.shares[share.member.name]
         options = {name: text for name, text in {**kept.options, key: value}.items() if text}

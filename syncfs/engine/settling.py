@@ -6,7 +6,7 @@ disk and one batch of records. While requests keep coming, settling waits a litt
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import trio
 
@@ -122,15 +122,27 @@ class Settler:
         for file in list(self._unsettled):
             await self.settle(file)
 
-    async def settle(self, file: OpenFile) -> None:
-        """Make a version of what was written to a file until now. Raises SetupError, UnavailableError."""
+    async def settle_long_open(self, since: Mapping[OpenFile, int]) -> None:
+        """Make versions of files that are being written and have had none since so many versions were made of them."""
+        for file, versions in since.items():
+            if file in self._unsettled and file.versions == versions and file.writers:
+                try:
+                    await self.settle(file)
+                except SyncfsError as error:
+                    _log.warning("no version of an open file could be made: %s", error)
+
+    async def settle(self, file: OpenFile, asked: bool = False) -> None:
+        """Make a version of what was written to a file until now. Raises SetupError, UnavailableError.
+
+        `asked` marks it as one that history keeps, however soon the next one follows.
+        """
         async with file.lock:
             dirty = file.dirty
             if dirty is None:
                 return
             self._closed.pop(file, None)
             try:
-                await self._settle(file, dirty)
+                await self._settle(file, dirty, asked)
                 self.failure = ""
             except SyncfsError as error:
                 self.failure = str(error)
@@ -233,7 +245,7 @@ class Settler:
         for file, dirty, record, unchanged in done:
             self._took(file, dirty, record, unchanged)
 
-    async def _settle(self, file: OpenFile, dirty: Dirty) -> None:
+    async def _settle(self, file: OpenFile, dirty: Dirty, asked: bool) -> None:
         if self._feed is None:
             return
         if self.is_unlinked(file):
@@ -249,7 +261,7 @@ class Settler:
         if file.dirty is not dirty or self.is_unlinked(file):
             return
         adds, dirty.adds = dirty.adds, []
-        record = VersionRecord(self._feed.tick(), ctime, file.node, file.base, size, mtime, depth, body)
+        record = VersionRecord(self._feed.tick(), ctime, file.node, file.base, size, mtime, depth, body, asked)
         self._feed.record([record], adds)
         same = (size, mtime, ctime) == (dirty.size, dirty.mtime, dirty.ctime)
         self._took(file, dirty, record, same and (dirty.settled or depth == INLINE))

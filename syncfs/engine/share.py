@@ -54,6 +54,8 @@ from syncfs.wire.credentials import Credentials
 
 TIDY_SECONDS = 1.0
 """How often what peers sent is committed, and the log is looked at; only while something changes."""
+OPEN_FILE_SECONDS = 30.0
+"""A file that is written all the time gets a version so often, though nobody closes it."""
 FLUSH_SECONDS = 30.0
 DRAIN_SECONDS = 2.0
 FIRST_TREE_SECONDS = 5.0
@@ -198,6 +200,7 @@ class Share:
             if self.feed is not None:
                 nursery.start_soon(self._publish, self.feed)
                 nursery.start_soon(self.files.settler.run)
+                nursery.start_soon(self._keep_versions)
             nursery.start_soon(self.chunks.behind.run)
             if self.filler is not None:
                 nursery.start_soon(self.filler.run)
@@ -258,6 +261,14 @@ class Share:
             except Exception as error:
                 self._report(error)
             await trio.sleep(TIDY_SECONDS)
+
+    async def _keep_versions(self) -> None:
+        """Make versions of files that stay open while they are written."""
+        settler = self.files.settler
+        while True:
+            before = {file: file.versions for file in settler.files()}
+            await trio.sleep(OPEN_FILE_SECONDS)
+            await settler.settle_long_open(before)
 
     async def _keep_tidy(self) -> None:
         while True:
@@ -325,7 +336,10 @@ async def open_share(
         presence = Presence(index.database)
         with DiskStore(member.directory, presence) as store:
             if store.unclean:
-                store.recover(computer.wall())
+                known, now = presence.totals().chunks, computer.wall()
+                store.recover(now)
+                if known:
+                    index.past.add_loose_of(now)
             _keep_own_certificate(index, member)
             async with trio.open_nursery() as nursery:
                 view = OwnerView(owners or OwnerChoice())

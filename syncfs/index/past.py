@@ -78,6 +78,10 @@ class PastTable:
             "INSERT OR IGNORE INTO loose (address) VALUES (?)", ((address,) for address in addresses)
         )
 
+    def add_loose_of(self, used: int) -> None:
+        """Note the chunks that were found at this time (ns) where a crash left them: perhaps they had been given up."""
+        self._database.write("INSERT OR IGNORE INTO loose (address) SELECT address FROM chunks WHERE used = ?", (used,))
+
     def loose(self) -> set[bytes]:
         """The chunks that perhaps nothing needs."""
         return {address for (address,) in self._database.rows("SELECT address FROM loose")}
