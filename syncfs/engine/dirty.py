@@ -107,7 +107,7 @@ class Dirty:
         if self._extents.covers(start, stop):
             return self._extents.whole(start, stop)
         base = (await self._bases(range(index, index + 1), load))[0]
-        stop = min(chunk_span(index)[1], self.size)
+        stop = max(min(chunk_span(index)[1], self.size), start)  # the file may have been cut short meanwhile
         plain = bytearray(base[: stop - start])
         plain.extend(bytes(stop - start - len(plain)))
         self._extents.overlay(plain, start)

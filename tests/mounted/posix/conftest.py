@@ -87,5 +87,7 @@ def mount_point(disk: Path, run_name: str) -> Iterator[Path]:
     try:
         yield place
         syncfs("umount", str(place))
+        log = (disk / "home/log/posix.log").read_text()
+        assert "ERROR" not in log, log[log.index("ERROR") :]
     finally:
         leftovers.remove(leftovers.look(run_name, disk), disk)
