@@ -14,17 +14,17 @@ _TIERS = 6
 def merge_plan(segments: Sequence[tuple[int, int]]) -> slice | None:
     """Which last segments of a feed, given as (records spanned, bytes), to merge now; None if none.
 
-    Tiers grow by FAN_IN: a record is rewritten O(log n) times, and beside full segments at most FAN_IN - 1 are left.
+    Segments are merged once they make up a segment of the next tier, so a record is rewritten O(log n) times and
+    O(FAN_IN · log n) segments are left beside full ones.
     """
     for tier in range(_TIERS):
         start, records, size = len(segments), 0, 0
         while start and _tier(segments[start - 1][0]) <= tier:
-            records += segments[start - 1][0]
-            size += segments[start - 1][1]
-            if records > MAX_MERGED_RECORDS or size > MAX_MERGED_BYTES:
+            longer, larger = records + segments[start - 1][0], size + segments[start - 1][1]
+            if longer > MAX_MERGED_RECORDS or larger > MAX_MERGED_BYTES:
                 break
-            start -= 1
-        if len(segments) - start >= FAN_IN:
+            start, records, size = start - 1, longer, larger
+        if len(segments) - start >= 2 and records >= FAN_IN ** (tier + 1):
             return slice(start, len(segments))
     return None
 

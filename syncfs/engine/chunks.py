@@ -203,7 +203,7 @@ class ChunkCache:
         now = self._wall()
         for one, place in zip(new, places, strict=True):
             self._store.record(one.address, place, now)
-        self._written += len(new)
+        self._written += len(sealed)
         return [one.id + one.address for one in sealed]
 
     async def put_durably(self, plains: Sequence[bytes]) -> list[bytes]:
@@ -293,7 +293,10 @@ class ChunkCache:
         async def arrived(data: bytes) -> bytes:
             def verify() -> bytes:
                 check_address(address, data)
-                return self._keys.open(chunk, data)
+                try:
+                    return self._keys.open(chunk, data)
+                except BadChunkError as error:  # the peer sent what its address says: the manifest is wrong
+                    raise DamageError("a version names a chunk that cannot be its content: restore another one") from error
 
             plain = verify() if len(data) <= SMALL else await trio.to_thread.run_sync(verify)
             await self.behind.room()

@@ -4,8 +4,9 @@ import stat
 
 from syncfs.engine.feed import Feed
 from syncfs.index.index import Index, VersionRow
-from syncfs.model.ids import NodeId, Stamp
+from syncfs.model.ids import Stamp
 from syncfs.model.records import Birth, LinkRecord, NodeRecord, Owner, Record, Times, VersionRecord
+from syncfs.model.versions import own_node
 
 
 def drop_head(index: Index, feed: Feed, ino: int, head: Stamp) -> VersionRecord:
@@ -18,9 +19,9 @@ def drop_head(index: Index, feed: Feed, ino: int, head: Stamp) -> VersionRecord:
 
 
 def keep_head(index: Index, feed: Feed, ino: int, head: Stamp, parent: bytes, name: bytes) -> list[Record]:
-    """The records that turn a conflicting head into a file of its own."""
+    """The records that turn a conflicting head into a file of its own, the same on every device that does it."""
     old, kept = index.nodes.must(ino), _version(index, head)
-    node, now = NodeId(feed.new_id()), feed.now()
+    node, now = own_node(head), feed.now()
     owner = Owner(old.uid, old.gid, old.user, old.group)
     return [
         drop_head(index, feed, ino, head),
@@ -28,7 +29,7 @@ def keep_head(index: Index, feed: Feed, ino: int, head: Stamp, parent: bytes, na
             feed.tick(), now, node, Birth(stat.S_IFREG), old.mode, owner, Times(old.atime, kept.mtime), old.xattrs
         ),
         LinkRecord(feed.tick(), now, node, node, parent, name),
-        VersionRecord(feed.tick(), now, node, (), kept.size, kept.mtime, kept.depth, kept.body),
+        VersionRecord(feed.tick(), now, node, (head,), kept.size, kept.mtime, kept.depth, kept.body),
     ]
 
 

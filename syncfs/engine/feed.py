@@ -65,6 +65,8 @@ class Feed:
         self._touched: dict[NodeId, int] = {}
         self._sealed: list[tuple[Address, bytes]] = []
         self._unsynced = False
+        self.forked = False
+        """A peer knows records of this feed that we do not: whatever we wrote now would stand beside them."""
         self._lock = trio.Lock()
         self._wake = trio.Event()
 

@@ -22,6 +22,10 @@ from syncfs.wire.segment import decode_segment
 
 OWN_FEED_LOST = "own_feed_lost"
 """The number in the index that says so, 1 or 0."""
+OWN_FEED_SENTENCE = (
+    "this device's own changes were lost with its index, so it is read-only until a peer has told them: "
+    "connect one, then start the share again"
+)
 SLICE = 400
 
 _log = logging.getLogger(__name__)
@@ -29,6 +33,7 @@ _log = logging.getLogger(__name__)
 
 def rebuild_index(member: Member) -> Path | None:
     """Put the index aside and make a new one; returns where the old one is now. Raises SetupError, DamageError."""
+    member.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = member.directory / "index.db"
     aside = _put_aside(path)
     found = salvage(aside) if aside is not None else Salvaged()

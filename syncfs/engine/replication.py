@@ -20,7 +20,8 @@ from syncfs.engine.rebuilding import OWN_FEED_LOST
 from syncfs.index.index import Changes, Index
 from syncfs.model.errors import BadChunkError, ForeignError, RefusedError, UnavailableError
 from syncfs.model.ids import Address, DeviceId
-from syncfs.model.records import Record
+from syncfs.model.manifest import check_shape
+from syncfs.model.records import Record, VersionRecord
 from syncfs.transport.link import Link
 from syncfs.wire.credentials import Credentials
 from syncfs.wire.head import SegmentRef, SignedHead, decode_head, verify_head
@@ -33,6 +34,8 @@ SLICE = 400
 FETCH_AT_ONCE = 16
 INLINE_BYTES = 256 * 1024
 SEGMENT_SECONDS = 30.0
+LAMPORT_JUMP = 2**40
+"""No honest share has so many changes at once; a writer who jumped to the end of the numbers would stop all others."""
 
 _log = logging.getLogger(__name__)
 
@@ -150,7 +153,7 @@ class Replicator:
 
     def in_sync(self) -> bool:
         """Whether we have all that was announced, and every linked peer all that we have."""
-        if self.taking:
+        if self.taking or (self._feed is not None and self._feed.forked):
             return False
         return all(self.is_level(link) for link in self._links)
 
@@ -160,9 +163,12 @@ class Replicator:
         if known is not None and head.sequence <= known[1] and applied >= known[1]:
             return
         if self._feed is not None and head.device == self._feed.device:
+            verify_head(head)
+            self._feed.forked = True
+            self._index.feeds.set_number(OWN_FEED_LOST, 1)
             self.last_refusal = (
                 f"{link.peer.name} knows changes of this device that its index lacks, as after restoring a backup: "
-                "end the share and run 'syncfs check NAME --rebuild'"
+                "the share is read-only now; copy what you wrote since then elsewhere, and start the share again"
             )
             return
         self._verify(head)
@@ -253,6 +259,7 @@ class Replicator:
             public, records = decode_segment(self._read, data)
         if (public.device, public.first, public.last) != (device, ref.first, ref.last):
             raise ForeignError("a segment is not the one that its head lists")
+        self._check(records)
         for start in range(0, len(records), SLICE):
             self._apply_slice(records[start : start + SLICE], device)
             if len(records) > SLICE:
@@ -268,6 +275,15 @@ class Replicator:
             self._lamport = max(self._lamport, *(record.lamport for record in records))
             if self._feed is not None:
                 self._feed.witness(self._lamport)
+
+    def _check(self, records: Sequence[Record]) -> None:
+        """Refuse what only a hostile writer sends. Raises ForeignError."""
+        known = max(self._lamport, self._index.feeds.number("lamport"))
+        for record in records:
+            if record.lamport > known + LAMPORT_JUMP:
+                raise ForeignError("a record is stamped far beyond anything that happened in this share")
+            if isinstance(record, VersionRecord):
+                check_shape(record.size, record.depth, record.body)
 
     def _hold(self, device: DeviceId, ref: SegmentRef, data: bytes) -> None:
         public = decode_segment_public(data)

@@ -78,7 +78,9 @@ def join_share(
         if derive_keys(parse_secret(known.secret)).share_id == share_id:
             raise BusyError(f"this share is here already under the name '{known.name}': use that one")
     on = dataclasses.replace(computer or this_computer(), random=random)
-    return _enter(vault, home, name, secret, wanted, on)
+    member = _enter(vault, home, name, secret, wanted, on)
+    with Index(member.directory / "index.db"):
+        return member
 
 
 def open_member(home: Path, name: str, random: Callable[[int], bytes] = os.urandom) -> Member:

@@ -15,7 +15,7 @@ from pathlib import Path
 import trio
 
 from syncfs.crypto.certificates import decode_certificate
-from syncfs.crypto.keys import ShareKeys
+from syncfs.crypto.keys import Role, ShareKeys
 from syncfs.crypto.sealing import Sealer
 from syncfs.discovery.directory import Directory
 from syncfs.discovery.fixed import FixedPeers
@@ -35,7 +35,7 @@ from syncfs.engine.owners import OwnerChoice, OwnerView
 from syncfs.engine.past_view import PastView
 from syncfs.engine.peers import Peers
 from syncfs.engine.posix import StatFs
-from syncfs.engine.rebuilding import OWN_FEED_LOST
+from syncfs.engine.rebuilding import OWN_FEED_LOST, OWN_FEED_SENTENCE
 from syncfs.engine.replication import Replicator
 from syncfs.engine.serving import Server
 from syncfs.engine.setup import Member, keep_learnt, open_member
@@ -52,6 +52,8 @@ from syncfs.transport.streams import Network, local_port, parse_endpoint
 from syncfs.transport.tcp import TcpNetwork
 from syncfs.wire.credentials import Credentials
 
+CARRIED_SALT = "carried_salt"
+"""The text in a store's index that holds the share's sealed salt, which it passes on to readers and cannot open."""
 TIDY_SECONDS = 1.0
 """How often what peers sent is committed, and the log is looked at; only while something changes."""
 OPEN_FILE_SECONDS = 30.0
@@ -90,6 +92,7 @@ class Share:
         self.started = computer.wall()
         self.stopping = trio.Event()
         self._keys = member.keys
+        self._carried_salt = index.feeds.text(CARRIED_SALT)
         self._port = 0
         self._tidy = trio.Event()
         self._told = trio.Event()
@@ -126,10 +129,7 @@ class Share:
         self.peers: Peers | None = None
         self.problem = ""
         if self.own_feed_lost:
-            self.problem = (
-                "this device's own changes were lost with its index, so it is read-only until a peer has told them: "
-                "connect one, then start the share again"
-            )
+            self.problem = OWN_FEED_SENTENCE
         """What keeps the share from working as it should, for `status`."""
 
     def credentials(self) -> Credentials:
@@ -137,7 +137,13 @@ class Share:
         member = self.member
         certificate = None if member.certificate is None else decode_certificate(member.certificate)
         return Credentials(
-            self._keys, member.identity, certificate, self._computer.name(), self._port, now=self._computer.seconds
+            self._keys,
+            member.identity,
+            certificate,
+            self._computer.name(),
+            self._port,
+            now=self._computer.seconds,
+            carried_salt=self._carried_salt,
         )
 
     def commit(self) -> None:
@@ -214,6 +220,9 @@ class Share:
         """A link to a peer stands."""
         if link.peer.learnt is not None and self._keys.share_public is None:
             self._learn(link.peer.learnt)
+        if self._keys.read is None and link.peer.role is Role.WRITER and link.peer.carried_salt:
+            self._carried_salt = link.peer.carried_salt
+            self.index.feeds.set_text(CARRIED_SALT, self._carried_salt)
         self.fetcher.connected(link)
         self.replicator.opened(link)
 
@@ -332,7 +341,10 @@ async def open_share(
     computer = computer or this_computer()
     member = open_member(home, name, computer.random)
     member.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lost = not (member.directory / "index.db").exists()
     with Index(member.directory / "index.db") as index:
+        if lost and member.may_write:
+            index.feeds.set_number(OWN_FEED_LOST, 1)
         presence = Presence(index.database)
         with DiskStore(member.directory, presence) as store:
             if store.unclean:

@@ -21,6 +21,15 @@ class Feeds:
         row = self._database.read("SELECT value FROM meta WHERE key = ?", (key,))
         return default if row is None else int(row[0])
 
+    def text(self, key: str) -> bytes:
+        """A text that exists once; empty where it is not known."""
+        row = self._database.read("SELECT value FROM meta WHERE key = ?", (key,))
+        return b"" if row is None else bytes(row[0])
+
+    def set_text(self, key: str, value: bytes) -> None:
+        """Keep a text."""
+        self._database.write("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
+
     def set_number(self, key: str, value: int) -> None:
         """Keep a counter."""
         self._database.write("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
