@@ -176,7 +176,9 @@ class RunningShare:
         """Drop what retention no longer keeps, and the chunks that nothing needs."""
         if self._share.member.keys.read is None:
             raise UsageError("this computer cannot read the share and keeps all of it: collect on one that can")
-        return await self._share.collector.collect()
+        report = await self._share.collector.collect()
+        await self._share.give_back()
+        return report
 
     def _measure(self) -> Rates:
         links = self._share.peers.links if self._share.peers is not None else []
