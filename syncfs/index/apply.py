@@ -117,7 +117,7 @@ class Applier:
         moved = not is_new or parent == ino
         shown = (
             is_new and not record.deleted and node.kind != 0 and (places_directory or not node.is_directory)
-            and self._view.takes_new_names(parent, record.name)
+            and self._view.takes_new_names(parent)
         )  # fmt: skip
         values = (
             ino, parent, record.name, record.deleted, b"".join(record.seen), from_parent, record.from_name, stamp,

@@ -23,7 +23,6 @@ from syncfs.index.past import content_digest
 from syncfs.index.schema import ROOT_INO
 from syncfs.model.ids import NodeId, Stamp
 from syncfs.model.merge import LinkEnd, directory_alive, node_view
-from syncfs.model.names import MARK
 from syncfs.model.versions import Version, contents
 
 
@@ -65,13 +64,10 @@ class View:
 
     # --- what records touch -----------------------------------------------------------------------------------------
 
-    def takes_new_names(self, parent: int, name: bytes) -> bool:
-        """Whether a name may be shown in a directory without a further look, if it is free."""
+    def takes_new_names(self, parent: int) -> bool:
+        """Whether a name that is free may be shown in a directory without a further look."""
         node = self._nodes.must(parent)
-        return (
-            node.nlink > 0 and node.is_directory and parent not in self._buried
-            and MARK not in name
-        )  # fmt: skip
+        return node.nlink > 0 and node.is_directory and parent not in self._buried
 
     def show_new(self, parent: int, name: bytes, ino: int, link: int) -> None:
         """The first link of a node was put into a directory that takes new names, and is noted as shown there."""

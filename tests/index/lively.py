@@ -24,14 +24,19 @@ STIRS = st.lists(
 )
 
 
-def lively_entries(stirs: list[Stir]) -> list[Entry]:
-    """The records, each with a lamport of its own; a node is born where it is first spoken of."""
+def lively_entries(stirs: list[Stir], liars: bool = False) -> list[Entry]:
+    """The records, each with a lamport of its own; a node is born where it is first spoken of.
+
+    With `liars`, some are born again as something else, which no honest device says.
+    """
     entries: list[Entry] = []
     versions: dict[NodeId, list[Stamp]] = {}
     born: set[bytes] = set()
     for what, which, where, name, more in stirs:
         device, lamport = DEVICES[more % 2], len(entries) + 2
         record = _record(lamport, make_stamp(lamport, device), versions, what, which, where, name, more)
+        if isinstance(record, NodeRecord) and record.birth is not None and not liars and record.node in born:
+            record = NodeRecord(lamport, 0, record.node, mode=0o700)
         if record.node not in born and record.node in (*FOLDERS, *FILES, _new_node(lamport)):
             born.add(record.node)
             birth = Birth(stat.S_IFDIR if record.node in FOLDERS else stat.S_IFREG)

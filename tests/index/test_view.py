@@ -86,7 +86,7 @@ def test_a_few_nodes_in_all_states(stirs: list[Stir], shuffled: bool, seed: int)
 def stir_and_deliver(stirs: list[Stir], shuffled: bool, seed: int) -> None:
     """Deliver lively records."""
     order = random.Random(seed)
-    entries = lively_entries(stirs)
+    entries = lively_entries(stirs, liars=True)
     deliver(order.sample(entries, len(entries)) if shuffled else entries, order)
 
 
