@@ -15,7 +15,7 @@ import trio
 from syncfs.crypto.sealing import Sealed, Sealer, check_address
 from syncfs.engine.behind import WriteBehind
 from syncfs.engine.fetch import Fetcher, Urgency
-from syncfs.model.errors import BadChunkError, PosixError, SyncfsError, UnavailableError
+from syncfs.model.errors import BadChunkError, DamageError, PosixError, SyncfsError, UnavailableError
 from syncfs.model.ids import HASH_BYTES, Address, ChunkId
 from syncfs.model.places import Place
 from syncfs.store.disk import DiskStore
@@ -296,7 +296,9 @@ class ChunkCache:
                 try:
                     return self._keys.open(chunk, data)
                 except BadChunkError as error:  # the peer sent what its address says: the manifest is wrong
-                    raise DamageError("a version names a chunk that cannot be its content: restore another one") from error
+                    raise DamageError(
+                        "a version names a chunk that cannot be its content: restore another version"
+                    ) from error
 
             plain = verify() if len(data) <= SMALL else await trio.to_thread.run_sync(verify)
             await self.behind.room()
