@@ -78,9 +78,7 @@ class Files:
     def in_use(self) -> list[tuple[int, bytes, list[bytes]]]:
         """What open and unsettled files need: the manifest (depth, body) of each, and addresses of further chunks."""
         files = {*self._files.values(), *(handle.file for handle in self._handles.values()), *self.settler.files()}
-        return [
-            (*file.content.manifest, file.dirty.addresses() if file.dirty is not None else []) for file in files
-        ]
+        return [(*file.content.manifest, file.dirty.addresses() if file.dirty is not None else []) for file in files]
 
     def is_open(self, ino: int) -> bool:
         """Whether anybody on this computer has the node open."""

@@ -2,7 +2,8 @@
 
 Entries and attributes never expire in the kernel, names that are not there included; `invalidation` takes back what
 changed without the kernel. The writeback cache is off: with it, size and times of a file would be the kernel's, and
-what another peer writes would stay invisible.
+what another peer writes would stay invisible. All who have a file open share its pages, so while somebody has an older
+content open, whoever opens the file anew reads past them (`direct_io`), and they stay as they are.
 
 FLUSH (each close(2) of a descriptor) is answered with ENOSYS once, after which the kernel sends it no more: that saves
 one request per file. Nothing is lost by it. Writes reach us before write(2) returns, errors are reported there or by
@@ -166,11 +167,11 @@ class Handlers(pyfuse3.Operations):
     @in_time
     async def open(self, ino: int, flags: int, ctx: Asker) -> pyfuse3.FileInfo:
         opened = await self._volume.open(ino, flags, ctx.pid)
-        keep = opened.keep_cache and not self._known.is_stale(ino)
+        stale = self._known.is_stale(ino)
         self._known.opened(opened.handle, ino, flags & os.O_ACCMODE != os.O_RDONLY)
         if flags & os.O_TRUNC:
             await self._drop_privileges(ino, ctx.uid)
-        return pyfuse3.FileInfo(fh=opened.handle, keep_cache=keep)
+        return pyfuse3.FileInfo(fh=opened.handle, direct_io=stale, keep_cache=stale or opened.keep_cache)
 
     @in_time
     async def create(
@@ -188,6 +189,8 @@ class Handlers(pyfuse3.Operations):
         # pyfuse3 takes anything else for the end of the mount, and the kernel more than it asked for as a fault.
         if type(data) is not bytes and not (isinstance(data, bytearray | memoryview) and memoryview(data).c_contiguous):
             raise TypeError(f"a read gave {type(data).__name__}")
+        if len(data) < size:
+            self._note_end(fh)
         return data if len(data) <= size else data[:size]
 
     @in_time
@@ -258,6 +261,12 @@ class Handlers(pyfuse3.Operations):
                 await self.release(handle)
             except pyfuse3.FUSEError:
                 continue  # it has been logged
+
+    def _note_end(self, fh: int) -> None:
+        """A read met the end of a file, which the kernel takes for its size; of an old version it is not."""
+        ino = self._known.inode_of(fh)
+        if ino is not None and self._known.is_stale(ino):
+            self._tell(InodeChanged(ino, content=False))
 
     async def _drop_privileges(self, ino: int, uid: int) -> None:
         """After O_TRUNC, of which the kernel takes only size and times for changed."""

@@ -6,9 +6,8 @@ thread of their own, fed by the loop; the loop goes on answering, which is what 
 new state first and tells afterwards; who asks between the two is told the truth, and is told it once more later.
 
 - Only inodes that the kernel may know are told of. Events about the same thing that wait are merged.
-- While a file is open only its attributes are dropped, which waits for nothing; its next reader then compares time and
-  size with what the kernel had, and the kernel drops the pages itself where they differ. For a change that shows in
-  neither, the pages go when the file is opened anew (`keep_cache` is refused) or at its last close.
+- While a file is open only its attributes are dropped, which waits for nothing. Its pages belong to the version that is
+  open; who opens the file from then on goes past them (`direct_io`), until all are closed and the pages can go.
 - Where with a name the node itself is gone (`is_gone`) the kernel is told so, for those who watch it with inotify;
   where it was only moved, that would make a moved directory unusable.
 """
@@ -76,6 +75,8 @@ class Invalidator:
         match event:
             case InodeChanged(ino, content):
                 if self._known.knows(ino):
+                    if content and self._known.is_open(ino):
+                        self._known.mark_stale(ino)
                     with self._changed:
                         self._note_inode(ino, content)
             case EntryChanged(parent, name, removed):
@@ -120,10 +121,7 @@ class Invalidator:
             for (parent, name), deleted in entries.items():
                 self._tell(self._notifier.entry, parent, name, deleted)
             for ino, content in inodes.items():
-                if content and self._known.is_open(ino):
-                    self._known.mark_stale(ino)
-                    content = False
-                self._tell(self._notifier.inode, ino, content)
+                self._tell(self._notifier.inode, ino, content and not self._known.is_open(ino))
 
     def _tell(self, notify: Callable[..., None], *what: object) -> None:
         if self._closing:

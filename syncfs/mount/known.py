@@ -64,16 +64,20 @@ class KernelView:
         """Whether any handle of this inode is out."""
         return ino in self._open
 
+    def inode_of(self, handle: int) -> int | None:
+        """The inode that a handle was opened for."""
+        return self._handles.get(handle)
+
     def is_written(self, ino: int) -> bool:
         """Whether any handle through which this inode can be written is out."""
         return any(self._handles[handle] == ino for handle in self._writing)
 
     def is_stale(self, ino: int) -> bool:
-        """Whether the kernel may hold old pages of an open file."""
+        """Whether an open file shows a content that is no longer that of its name, with its pages in the kernel."""
         return ino in self._stale
 
     def mark_stale(self, ino: int) -> None:
-        """The pages of an open file are old; they go when it is opened anew, or closed."""
+        """The pages of an open file are old; they go when it is closed."""
         self._stale.add(ino)
 
     @property
