@@ -298,16 +298,22 @@ class Share:
                 self._report(error)
                 self._wake_tidy()
 
-    async def _compact(self) -> None:
-        """Rewrite one pack that is mostly dead space, if there is one."""
+    async def give_back(self) -> None:
+        """Rewrite all packs that are mostly dead space. Raises SetupError, DamageError."""
+        while await self._compact():
+            await trio.lowlevel.checkpoint()
+
+    async def _compact(self) -> bool:
+        """Rewrite one pack that is mostly dead space; false if there is none."""
         wasteful = self.store.wasteful()
         if wasteful is None:
-            return
+            return False
         copied = await trio.to_thread.run_sync(self.store.copy_live, wasteful)
         self.store.adopt(wasteful, copied)
         self.commit()
         await trio.to_thread.run_sync(os.fdatasync, self.index.database.sync_file())
         await trio.to_thread.run_sync(self.store.unlink, self.store.emptied())
+        return True
 
     def _in_use(self) -> list[tuple[int, bytes, list[bytes]]]:
         return self.files.in_use() + self._past.in_use()
