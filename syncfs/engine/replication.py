@@ -34,6 +34,7 @@ SLICE = 400
 FETCH_AT_ONCE = 16
 INLINE_BYTES = 256 * 1024
 SEGMENT_SECONDS = 30.0
+RETRY_SECONDS = 0.5
 LAMPORT_JUMP = 2**40
 """No honest share has so many changes at once; a writer who jumped to the end of the numbers would stop all others."""
 
@@ -111,7 +112,8 @@ class Replicator:
             known.has[device] = max(known.has.get(device, 0), sequence)
         heads, certificates = [], []
         for device, head, sequence in self._index.feeds.heads():
-            if sequence > max(known.has.get(device, 0), known.told.get(device, 0)):
+            has, told = known.has.get(device, 0), known.told.get(device, 0)
+            if sequence > has and (sequence > told or device in message.feeds):
                 known.told[device] = sequence
                 heads.append(head)
                 certificates += self._certificate(device)
@@ -146,10 +148,19 @@ class Replicator:
             async with lock:
                 try:
                     await self._take(link, head, inside)
+                except UnavailableError as error:
+                    _log.info("what %s announced could not be fetched, asking again: %s", link.peer.name, error)
                 except (ForeignError, BadChunkError) as error:
                     self.last_refusal = f"{link.peer.name}: {error}"
                     _log.warning("refused what %s announced: %s", link.peer.name, error)
                     raise
+                else:
+                    continue
+            # Its segments may have been merged meanwhile: a peer answers this with its newest head.
+            await trio.sleep(RETRY_SECONDS)
+            applied = self._index.feeds.applied().get(head.device, 0)
+            if link in self._links and applied < head.sequence:
+                link.post(Have({head.device: applied}))
 
     def in_sync(self) -> bool:
         """Whether we have all that was announced, and every linked peer all that we have."""
