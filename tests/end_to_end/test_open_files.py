@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +13,8 @@ pytestmark = [pytest.mark.fuse, pytest.mark.root]
 OLD, NEW = b"old " * 750_000, b"NEW! " * 800_000
 
 
-def arrives(path: os.PathLike[str], size: int) -> None:
-    until(lambda: os.stat(path).st_size == size, f"{size} bytes arrive")
+def arrives(path: Path, size: int) -> None:
+    until(lambda: path.stat().st_size == size, f"{size} bytes arrive")
 
 
 def test_an_open_file_keeps_its_version(peers: Callable[..., list[Peer]]) -> None:
