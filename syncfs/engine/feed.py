@@ -64,16 +64,23 @@ class Feed:
         self._adds: list[bytes] = []
         self._touched: dict[NodeId, int] = {}
         self._sealed: list[tuple[Address, bytes]] = []
-        self._unsynced = False
+        self._unsynced = True  # an earlier process may have been killed before it could flush
+        self._durable: tuple[bytes, int] | None = None
         self.forked = False
         """A peer knows records of this feed that we do not: whatever we wrote now would stand beside them."""
         self._lock = trio.Lock()
         self._wake = trio.Event()
+        self._wake.set()
 
     @property
     def sequence(self) -> int:
         """The number of our last sealed record."""
         return self._sequence
+
+    @property
+    def durable_head(self) -> tuple[bytes, int] | None:
+        """Our newest head that is on stable storage, encoded, and its sequence: all that a peer may be told of."""
+        return self._durable
 
     def now(self) -> int:
         """The wall clock in ns since 1970."""
@@ -161,15 +168,17 @@ class Feed:
             self.commit()
             self._unsynced = False
             sealed, self._sealed = self._sealed, []
+            head = self._index.feeds.head(self.device)  # now: during the flush a newer one may be signed
             try:
                 await trio.to_thread.run_sync(os.fdatasync, self._index.database.sync_file())
             except BaseException:
                 self._unsynced = True
                 self._sealed = sealed + self._sealed
                 raise
-            if sealed:
-                head = self._index.feeds.head(self.device)
-                assert head is not None
+            if head is None:
+                return
+            before, self._durable = self._durable, (head[0], head[1])
+            if before is None or head[1] > before[1]:
                 self._announce(head[0], sealed)
 
     async def run(self) -> None:

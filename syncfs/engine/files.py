@@ -140,10 +140,10 @@ class Files:
                 self._nursery.start_soon(settler.cut, dirty, index, plain)
         return len(data)
 
-    async def truncate(self, node: Node, size: int) -> None:
-        """Set a file's size. Raises UnavailableError, SetupError."""
+    async def truncate(self, node: Node, size: int, handle: int | None = None) -> None:
+        """Set a file's size, as a handle sees it if one is given. Raises UnavailableError, SetupError, PosixError."""
         self.settler.activity += 1
-        file = self._file(node)
+        file = self._file(node) if handle is None else self.handle(handle).file
         if file.dirty is None and size == file.content.size:
             self._dispose(file)
             return

@@ -83,7 +83,10 @@ class Replicator:
     def opened(self, link: Link) -> None:
         """A link stands: say what we have."""
         self._links[link] = _Known()
-        link.post(Have({bytes(device): last for device, last in self._index.feeds.applied().items()}))
+        applied = self._index.feeds.applied()
+        if self._feed is not None:
+            applied[self._feed.device] = 0 if self._feed.durable_head is None else self._feed.durable_head[1]
+        link.post(Have({bytes(device): last for device, last in applied.items() if last}))
 
     async def attend(self, link: Link) -> None:
         """Nothing to do beside the link: all comes by messages."""
@@ -100,8 +103,8 @@ class Replicator:
 
     def announce_own(self, head: bytes, segments: Sequence[tuple[Address, bytes]]) -> None:
         """Tell all peers of new segments of ours."""
-        assert self._feed is not None
-        self._announce(self._feed.device, head, self._feed.sequence, segments, None)
+        assert self._feed is not None and self._feed.durable_head is not None
+        self._announce(self._feed.device, head, self._feed.durable_head[1], segments, None)
 
     async def have(self, link: Link, message: Have) -> None:
         """A peer says what it has: announce what it lacks."""
@@ -111,7 +114,7 @@ class Replicator:
         for device, sequence in message.feeds.items():
             known.has[device] = max(known.has.get(device, 0), sequence)
         heads, certificates = [], []
-        for device, head, sequence in self._index.feeds.heads():
+        for device, head, sequence in self._heads():
             has, told = known.has.get(device, 0), known.told.get(device, 0)
             if sequence > has and (sequence > told or device in message.feeds):
                 known.told[device] = sequence
@@ -119,6 +122,18 @@ class Replicator:
                 certificates += self._certificate(device)
         for start in range(0, len(heads), 64):
             link.post(Announce(heads[start : start + 64], certificates[start : start + 64]))
+
+    def _heads(self) -> list[tuple[DeviceId, bytes, int]]:
+        """The heads that may be told: of our own feed only what no loss of power can take back."""
+        found = []
+        for device, head, sequence in self._index.feeds.heads():
+            if self._feed is None or device != self._feed.device:
+                found.append((device, head, sequence))
+            elif self._feed.durable_head is not None:
+                # A newer head with the same records lists the segments that are here now.
+                durable = self._feed.durable_head
+                found.append((device, head, sequence) if sequence <= durable[1] else (device, *durable))
+        return found
 
     async def announced(self, link: Link, message: Announce) -> None:
         """A peer announces heads: take what is new. Raises ForeignError, RefusedError."""

@@ -149,7 +149,7 @@ class Volume:
         if change.size is not None:
             if node.is_directory:
                 raise PosixError(errno.EISDIR)
-            await self._truncate(node, change.size)
+            await self._truncate(node, change.size, handle)
             node = self._node(ino)
         owner = None
         if change.uid is not None or change.gid is not None:
@@ -220,7 +220,7 @@ class Volume:
         if flags & os.O_TRUNC:
             try:
                 if self.getattr(ino).size:
-                    await self._truncate(self._node(ino), 0)
+                    await self._truncate(self._node(ino), 0, handle)
                 else:
                     await self.setattr(ino, AttributeChange(mtime=self._naming.require_writable().now()), handle)
             except BaseException:
@@ -292,9 +292,9 @@ class Volume:
         for ino in changes.nodes - changes.contents:
             self._tell(InodeChanged(ino, False))
 
-    async def _truncate(self, node: Node, size: int) -> None:
+    async def _truncate(self, node: Node, size: int, handle: int | None) -> None:
         try:
-            await self._files.truncate(node, size)
+            await self._files.truncate(node, size, handle)
         finally:
             self.generation += 1
 

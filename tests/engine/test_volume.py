@@ -9,6 +9,8 @@ from syncfs.engine.posix import AttributeChange, Attributes, Caller
 from syncfs.engine.setup import create_share
 from syncfs.engine.share import open_share
 from syncfs.engine.volume import Volume
+from syncfs.model.ids import DeviceId
+from syncfs.model.records import INLINE, VersionRecord
 
 ME = Caller(0, 0)
 
@@ -59,3 +61,19 @@ async def test_the_generation_is_new_once_a_change_can_be_seen(tmp_path: Path) -
         await volume.setattr(made.ino, AttributeChange(size=7), opened.handle)
         assert before < written < volume.generation
         await volume.release(opened.handle)
+
+
+async def test_cutting_an_open_file_short_means_the_version_that_is_open(tmp_path: Path) -> None:
+    create_share(tmp_path, "s", {}, os.urandom)
+    async with open_share(tmp_path, "s") as share:
+        volume = share.volume
+        made = await new_file(volume, b"ours")
+        await volume.flush()
+        handle = (await volume.open(made.ino, os.O_RDWR, 0)).handle
+        node, other = share.index.nodes.must(made.ino), DeviceId(b"o" * 16)
+        theirs = VersionRecord(1000, 0, node.node, node.shown_heads, 9, 0, INLINE, b"elsewhere")
+        share.index.apply([theirs], other)
+        volume.applied(share.index.take_changes(), own=False)
+        await volume.setattr(made.ino, AttributeChange(size=2), handle)
+        assert bytes(await volume.read(handle, 0, 100)) == b"ou"
+        await volume.release(handle)
