@@ -25,6 +25,12 @@ class Entry:
 class MemoryTree:
     """What a volume does, for one user, without peers."""
 
+    @property
+    def generation(self) -> int:
+        """Another one each time, so that nobody keeps anything."""
+        self._generation = getattr(self, "_generation", 0) + 1
+        return self._generation
+
     def __init__(self) -> None:
         self.nodes: dict[int, Entry] = {}
         self.released = 0
