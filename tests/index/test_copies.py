@@ -2,6 +2,7 @@
 
 import stat
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from syncfs.index.index import ROOT_INO, Index, Node
 from syncfs.model.ids import ROOT_NODE
 from syncfs.model.records import Birth, LinkRecord, NodeRecord
 from tests.index.picture import Shadow, apply_all, check, know_devices, seen_by_index
+from tests.index.test_apply import statements
 from tests.model.replica import NAMES, Replica
 
 
@@ -230,6 +232,16 @@ def test_links_that_are_only_back_say_so(index: Index) -> None:
         assert [link.deleted for link in index.links_of(node.ino)] == [True]
     file = node_at(index, b"d/f")
     assert stat.S_ISREG(file.kind) and index.shown_heads(file.ino) == (file.head,)
+
+
+def test_conflicts_are_found_without_a_look_at_everything(index: Index, conflict: Pair) -> None:
+    for replica in (conflict.one, conflict.two):
+        replica.mkdir("d")
+        replica.create("d/f", b"%d" % replica.lamport)
+    meet(conflict.one, conflict.two)
+    for device, record in [*conflict.one.entries(), *conflict.two.entries()]:
+        assert statements(index, partial(index.apply, [record], device)) < 60
+    check(index, conflict.one.state)
 
 
 def test_hidden_heads_are_told(index: Index) -> None:
