@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from syncfs.model.errors import BusyError, SetupError, UsageError
-from syncfs.mount import table
+from syncfs.mount import table, utab
 
 DEVICE: Final = "/dev/fuse"
 FUSE_CONF: Final = Path("/etc/fuse.conf")
@@ -102,14 +102,18 @@ def detach(path: str) -> None:
 
 def unmount(path: str, *, lazy: bool) -> None:
     """Unmounts without asking the umount helpers. Raises BusyError while in use (unless lazy), SetupError."""
-    if os.geteuid() == 0:
+    root = os.geteuid() == 0
+    if root and not utab.is_registered(path):
         libc = ctypes.CDLL(None, use_errno=True)
         code = 0 if libc.umount2(os.fsencode(path), MNT_DETACH if lazy else 0) == 0 else ctypes.get_errno()
         reason = os.strerror(code)
     else:
-        done = subprocess.run(
-            ["fusermount3", "-u", *(["-z"] if lazy else []), "--", path], capture_output=True, text=True, check=False
-        )
+        # For root by umount(8), which takes the line out of its table.
+        command = ["umount", "-i", "-c"] if root else ["fusermount3", "-u"]
+        if lazy:
+            command.append("-l" if root else "-z")
+        surroundings = {**os.environ, "LC_ALL": "C"}
+        done = subprocess.run([*command, "--", path], env=surroundings, capture_output=True, text=True, check=False)
         reason = done.stderr.strip()
         code = 0 if done.returncode == 0 else errno.EBUSY if "busy" in reason.lower() else errno.EPERM
     if code == errno.EBUSY:

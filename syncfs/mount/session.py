@@ -19,7 +19,7 @@ import pyfuse3
 import trio
 
 from syncfs.model.errors import PosixError, SetupError, SyncfsError
-from syncfs.mount import mountpoint, table
+from syncfs.mount import mountpoint, table, utab
 from syncfs.mount.entries import Entries
 from syncfs.mount.handlers import Handlers
 from syncfs.mount.invalidation import Invalidator, KernelNotifier
@@ -114,6 +114,7 @@ class _Session:
                     try:
                         if await self._answers():
                             tune(minor, self._options.readahead)
+                            await trio.to_thread.run_sync(utab.register, source, self._path)
                             log.info("mounted at %s", self._path)
                             task_status.started(Mounted(self._path, minor))
                             await self._until_over(stop)

@@ -34,7 +34,7 @@ def mounts(lines: Iterable[bytes] | None = None) -> list[Mount]:
         front, back = ahead.split(b" "), behind.split(b" ")
         if len(front) >= 6 and len(back) >= 2:
             major, _, minor = front[2].partition(b":")
-            found.append(Mount(int(major), int(minor), _plain(front[4]), _plain(back[0]), _plain(back[1])))
+            found.append(Mount(int(major), int(minor), plain(front[4]), plain(back[0]), plain(back[1])))
     return found
 
 
@@ -49,5 +49,6 @@ def resolved(directory: str | Path) -> str:
     return str(path.parent.resolve() / path.name) if path.name not in ("", "..") else str(path.resolve())
 
 
-def _plain(field: bytes) -> str:
+def plain(field: bytes) -> str:
+    """A field of the table without its escapes."""
     return os.fsdecode(_ESCAPE.sub(lambda match: bytes([int(match[1], 8)]), field))

@@ -37,6 +37,15 @@ umount "$PLACE/at"; step "umount: $(count)"
 mount -t fuse.syncfs -o "_netdev,$home" photos "$PLACE/at"; step "mount -t: $(cat "$PLACE/at/file")"
 (cd "$PLACE/at" && ! umount "$PLACE/at" 2>"$PLACE/said"); grep -q "in use" "$PLACE/said" && step "busy"
 umount "$PLACE/at"; step "umount: $(count)"
+"$PYTHON" -m syncfs mount photos "$PLACE/at" >/dev/null
+pid=$("$PYTHON" -m syncfs list --json | sed -n 's/.*"pid": //p')
+umount "$PLACE/at"; step "umount of 'syncfs mount': $(count)"
+[ -e "/proc/$pid/exe" ] || step "that process has ended, too"
+"$PYTHON" -m syncfs mount photos "$PLACE/at" >/dev/null
+(cd "$PLACE/at" && ! "$PYTHON" -P -m syncfs umount photos 2>"$PLACE/said")
+grep -q "in use" "$PLACE/said" && step "busy"
+"$PYTHON" -m syncfs umount photos; step "syncfs umount: $(count)"
+! grep "$PLACE/at" /run/mount/utab || step "a line is left"
 mount -f -t syncfs photos "$PLACE/at" -o "$home"; step "fake: $(count)"
 code=0; mount -t syncfs nothing "$PLACE/at" -o "$home" 2>/dev/null || code=$?; step "unknown: $code"
 code=0; mount -t syncfs photos "$PLACE/at" -o "odd,$home" 2>/dev/null || code=$?; step "bad option: $code"
@@ -64,5 +73,7 @@ def test_fstab_lines_and_umount(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.stdout.splitlines() == [
         "mount -a: 1", "again: 1", "source and options are right", "umount: 0", "the process has ended",
-        "mount -t: hello", "busy", "umount: 0", "fake: 0", "unknown: 32", "bad option: 1",
+        "mount -t: hello", "busy", "umount: 0",
+        "umount of 'syncfs mount': 0", "that process has ended, too", "busy", "syncfs umount: 0",
+        "fake: 0", "unknown: 32", "bad option: 1",
     ], done.stderr  # fmt: skip

@@ -12,6 +12,7 @@ from syncfs.model.errors import PosixError
 from syncfs.mount import acl
 from syncfs.mount.privileges import without_privileges
 from syncfs.mount.table import Mount, mounts
+from syncfs.mount.utab import is_registered
 
 MODES = st.integers(0, 0o777)
 NAMED = acl.parse(
@@ -93,3 +94,13 @@ def test_only_the_owner_gives_a_file_to_nobody_new() -> None:
 
 def _owned(mode: int, by: int) -> Attributes:
     return Attributes(2, mode, 1, by, by, 0, 0, 0, 0, 0, 0)
+
+
+def test_the_line_of_a_mount_is_found_in_the_table_of_libmount() -> None:
+    lines = [
+        b"SRC=photos TARGET=/srv/my\\040photos ROOT=/ OPTS=uhelper=syncfs",
+        b"ID=37 SRC=/dev/sda1 TARGET=/mnt ROOT=/ ATTRS=TARGET=/not",
+        b"",
+    ]
+    assert is_registered("/srv/my photos", lines) and is_registered("/mnt", lines)
+    assert not is_registered("/srv/my", lines) and not is_registered("/srv", [])

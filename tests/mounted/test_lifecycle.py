@@ -12,7 +12,7 @@ import pytest
 from syncfs.model.errors import BusyError, UnavailableError, UsageError
 from syncfs.mount import mountpoint, table
 from syncfs.mount.umount import unmount
-from tests.mounted.mounting import ROOT, MemoryMount, detach, memory_mount
+from tests.mounted.mounting import MemoryMount, detach, memory_mount
 
 pytestmark = pytest.mark.fuse
 
@@ -165,37 +165,6 @@ def test_more_background_requests_are_allowed(tmp_path: Path) -> None:
         if not setting.exists():
             pytest.skip("needs /sys/fs/fuse/connections (mount -t fusectl)")
         assert setting.read_text() == "64\n"
-
-
-def test_detaching_reports_readiness_and_failure(tmp_path: Path) -> None:
-    program = (
-        "import sys, pathlib\n"
-        "from syncfs.mount.daemon import detach\n"
-        "print('before')\n"
-        "report = detach(pathlib.Path(sys.argv[1]), 2)\n"
-        "print('in the background', file=sys.stderr)\n"
-        "{}"
-    )
-    cases = {
-        "report.ready()": (0, ""),
-        "report.failed('it does not work: try again', 32)": (32, "it does not work: try again\n"),
-        "raise SystemExit": (70, "the background process ended without saying why: see its log\n"),
-        "import time; time.sleep(30)": (
-            70,
-            "the mount was not ready after 2 seconds and has been ended: see its log\n",
-        ),
-    }
-    for ending, (status, text) in cases.items():
-        done = subprocess.run(
-            [sys.executable, "-c", program.format(ending), tmp_path / "log"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=False,
-        )
-        assert (done.returncode, done.stderr, done.stdout) == (status, text, "before\n")
-    assert (tmp_path / "log").read_text() == "in the background\n" * 4
 
 
 def _children(mount: MemoryMount) -> list[int]:
