@@ -162,7 +162,7 @@ class Files:
         Where that would write over much more than was written, a journal takes just that.
         """
         file = self.handle(number).file
-        if file.dirty is not None and self._feed is not None and not self.settler.is_unlinked(file):
+        if file.dirty is not None and self._feed is not None and not self.settler.is_given_up(file):
             if self._journal_pays(file, file.dirty):
                 async with file.lock:
                     if file.dirty is not None and not file.dirty.has_cuts:
@@ -260,13 +260,13 @@ class Files:
             content = Content(0, INLINE, b"", self._chunks)
             version = self._index.version(node.head) if node.head is not None else None
             if version is not None:
-                base = (version.stamp,)
+                base = (version.stamp, *self._index.hidden_heads(node.ino))
                 content = Content(version.size, version.depth, version.body, self._chunks)
             file = self._files[node.ino] = OpenFile(node.ino, node.node, base, content)
         return file
 
     def _settle_if_unwritten(self, file: OpenFile) -> None:
-        if file.writers == 0 and file.dirty is not None and not self.settler.is_unlinked(file):
+        if file.writers == 0 and file.dirty is not None and not self.settler.is_given_up(file):
             self.settler.settle_soon(file)
         else:
             self._dispose(file)
@@ -279,7 +279,7 @@ class Files:
     def _dispose(self, file: OpenFile) -> None:
         if file.handles:
             return
-        if file.dirty is not None and self.settler.is_unlinked(file):
+        if file.dirty is not None and self.settler.is_given_up(file):
             self.settler.drop(file)
         if file.dirty is None and self._files.get(file.ino) is file:
             del self._files[file.ino]

@@ -101,12 +101,12 @@ class Journals:
 
 
 def is_stale(index: Index, header: Header, device: DeviceId) -> bool:
-    """Whether a version of this device has taken the journal in already, or the file is gone.
+    """Whether a version of this device has taken the journal in already, or the file was removed here.
 
     Removing a journal is not made durable, so one may come back with a loss of power.
     """
     ino = index.nodes.ino_of(header.node)
-    if ino is None or index.nodes.must(ino).nlink == 0:
+    if ino is None or (index.nodes.must(ino).nlink == 0 and index.taken_by(ino) == device):
         return True
     base = set(header.base)
     own = [version for version in index.versions_of(ino) if device_of(version.stamp) == device]

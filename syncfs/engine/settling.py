@@ -88,10 +88,15 @@ class Settler:
             self._held = sum(file.dirty.held for file in self._unsettled if file.dirty is not None)
         return self._held > limit
 
-    def is_unlinked(self, file: OpenFile) -> bool:
-        """Whether no name shows the file any more, so that nobody will ever ask for a version."""
+    def is_given_up(self, file: OpenFile) -> bool:
+        """Whether the last name of the file was taken here, so that nobody will ever ask for a version.
+
+        Who took it elsewhere had not seen what was written here: that brings the file back.
+        """
         node = self._index.nodes.get(file.ino)
-        return node is None or node.nlink == 0
+        return node is None or (
+            node.nlink == 0 and self._feed is not None and self._index.taken_by(file.ino) == self._feed.device
+        )
 
     async def begin(self, file: OpenFile) -> Dirty:
         """The unsettled state of a file that is about to be written. Raises UnavailableError, DamageError."""
@@ -217,7 +222,7 @@ class Settler:
     def _whole(self, file: OpenFile) -> bytes | None:
         """All bytes of a small dirty file that nobody settles now and that has one chunk at most."""
         dirty = file.dirty
-        if dirty is None or file.lock.locked() or self.is_unlinked(file) or self._journals.has(dirty):
+        if dirty is None or file.lock.locked() or self.is_given_up(file) or self._journals.has(dirty):
             return None
         small = dirty.size <= min(SMALL_FILE, chunk_span(0)[1]) and not dirty.has_cuts
         return dirty.complete_plain(0) if small and dirty.size else None
@@ -234,7 +239,7 @@ class Settler:
         records: list[VersionRecord] = []
         done: list[tuple[OpenFile, Dirty, VersionRecord, bool]] = []
         for file, dirty, plain in batch:
-            if file.dirty is not dirty or self.is_unlinked(file):
+            if file.dirty is not dirty or self.is_given_up(file):
                 continue
             depth, body = (0, entries[file]) if file in entries else (INLINE, plain)
             tick = self._feed.tick()
@@ -248,7 +253,7 @@ class Settler:
     async def _settle(self, file: OpenFile, dirty: Dirty, asked: bool) -> None:
         if self._feed is None:
             return
-        if self.is_unlinked(file):
+        if self.is_given_up(file):
             self._settled(file, None)
             return
         size, mtime, ctime = dirty.size, dirty.mtime, dirty.ctime
@@ -258,7 +263,7 @@ class Settler:
             await self._cut_touched(dirty)
             depth, body = await self._manifest(dirty, size)
             await self._chunks.sync()
-        if file.dirty is not dirty or self.is_unlinked(file):
+        if file.dirty is not dirty or self.is_given_up(file):
             return
         adds, dirty.adds = dirty.adds, []
         record = VersionRecord(self._feed.tick(), ctime, file.node, file.base, size, mtime, depth, body, asked)

@@ -15,7 +15,7 @@ from syncfs.index.nodes import Node, NodeTable, split_stamps
 from syncfs.index.past import PastTable
 from syncfs.index.schema import ROOT_INO
 from syncfs.index.view import View
-from syncfs.model.ids import DeviceId, LinkId, NodeId, Stamp
+from syncfs.model.ids import DeviceId, LinkId, NodeId, Stamp, device_of
 from syncfs.model.records import Record
 
 __all__ = ["ROOT_INO", "Changes", "Index", "LinkRow", "Node", "VersionRow"]
@@ -149,6 +149,11 @@ class Index:
     def links_of(self, ino: int) -> list[LinkRow]:
         """All links of a node, also those that are deleted."""
         return [_link(row) for row in self.database.rows(f"SELECT {_LINK} FROM links l WHERE l.ino = ?", (ino,))]
+
+    def taken_by(self, ino: int) -> DeviceId | None:
+        """The device that was the last to take a name from a node, whether or not it has others; None for nobody."""
+        row = self.database.read("SELECT max(stamp) FROM links WHERE ino = ? AND deleted", (ino,))
+        return None if row[0] is None else device_of(row[0])
 
     def copies_of(self, ino: int) -> list[tuple[int, bytes, Stamp]]:
         """The conflict copies that are shown beside the names of a file: (directory, name, head)."""

@@ -5,12 +5,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from syncfs.engine.posix import AttributeChange, Attributes, Caller
 from syncfs.engine.setup import create_share
-from syncfs.engine.share import open_share
+from syncfs.engine.share import Share, open_share
 from syncfs.engine.volume import Volume
-from syncfs.model.ids import DeviceId
-from syncfs.model.records import INLINE, VersionRecord
+from syncfs.model.ids import ROOT_NODE, DeviceId, LinkId
+from syncfs.model.records import INLINE, LinkRecord, VersionRecord
 
 ME = Caller(0, 0)
 
@@ -77,3 +79,48 @@ async def test_cutting_an_open_file_short_means_the_version_that_is_open(tmp_pat
         await volume.setattr(made.ino, AttributeChange(size=2), handle)
         assert bytes(await volume.read(handle, 0, 100)) == b"ou"
         await volume.release(handle)
+
+
+def removed_elsewhere(share: Share, ino: int) -> None:
+    """A peer that knows the file as it was settled takes its name."""
+    node = share.index.nodes.must(ino)
+    gone = LinkRecord(1000, 0, LinkId(node.node), node.node, ROOT_NODE, b"file", True, node.all_heads)
+    share.index.apply([gone], DeviceId(b"o" * 16))
+    share.volume.applied(share.index.take_changes(), own=False)
+    assert share.index.lookup(1, b"file") is None
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+async def test_a_file_removed_elsewhere_while_it_is_written_comes_back(tmp_path: Path, flushed: bool) -> None:
+    create_share(tmp_path, "s", {}, os.urandom)
+    async with open_share(tmp_path, "s") as share:
+        volume = share.volume
+        made = await new_file(volume, b"old" * 1000)
+        await volume.flush()
+        handle = (await volume.open(made.ino, os.O_RDWR, 0)).handle
+        await volume.write(handle, 0, b"new")
+        if flushed:
+            await volume.fsync(handle, False)
+            await volume.write(handle, 0, b"newest")
+        removed_elsewhere(share, made.ino)
+        await volume.fsync(handle, False)
+        await volume.release(handle)
+        await volume.flush()
+        found = volume.lookup(1, b"file")
+        handle = (await volume.open(found.ino, os.O_RDONLY, 0)).handle
+        assert bytes(await volume.read(handle, 0, 6)) == (b"newest" if flushed else b"newold")
+
+
+async def test_what_is_written_to_a_file_removed_here_goes_with_it(tmp_path: Path) -> None:
+    create_share(tmp_path, "s", {}, os.urandom)
+    async with open_share(tmp_path, "s") as share:
+        volume = share.volume
+        made = await new_file(volume, b"old")
+        await volume.flush()
+        handle = (await volume.open(made.ino, os.O_RDWR, 0)).handle
+        volume.unlink(1, b"file")
+        await volume.write(handle, 0, b"new")
+        await volume.fsync(handle, False)
+        await volume.release(handle)
+        await volume.flush()
+        assert not volume.readdir(1, 0)
