@@ -34,7 +34,6 @@ class MemoryTree:
     def __init__(self) -> None:
         self.nodes: dict[int, Entry] = {}
         self.released = 0
-        self._looks = 0
         self._add(stat.S_IFDIR | 0o755, Caller(os.getuid(), os.getgid()))
 
     def at(self, path: str) -> Entry:
@@ -43,12 +42,6 @@ class MemoryTree:
         for name in path.encode().split(b"/"):
             ino = self.nodes[ino].children[name]
         return self.nodes[ino]
-
-    @property
-    def generation(self) -> int:
-        """Another number at each look, so that nobody keeps anything."""
-        self._looks += 1
-        return self._looks
 
     def lookup(self, parent: int, name: bytes) -> Attributes:
         if name not in self.nodes[parent].children:
