@@ -29,8 +29,8 @@ _QUERIES: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "node",
-        "SELECT n.ino FROM nodes n WHERE n.kind NOT IN (0, 16384) AND n.nlink != "
-        "(SELECT count(*) FROM entries e WHERE e.ino = n.ino)",
+        "SELECT n.ino FROM nodes n WHERE n.kind NOT IN (0, 16384) AND n.nlink != (SELECT count(*) FROM entries e "
+        "JOIN nodes p ON p.ino = e.parent WHERE e.ino = n.ino AND (p.nlink > 0 OR p.ino = 1))",
         "a node counts its names wrongly",
     ),
     (

@@ -1,6 +1,10 @@
-"""What a person does to a conflict copy, as records: deleting it drops that head, renaming it keeps it as a file."""
+"""Conflict copies as records: deleting one drops that head, renaming or writing it makes it a file of its own.
+
+docs/merge.md lists what a device that writes such records owes the others.
+"""
 
 import stat
+from collections.abc import Iterable
 
 from syncfs.engine.feed import Feed
 from syncfs.index.index import Index, VersionRow
@@ -11,26 +15,36 @@ from syncfs.model.versions import own_node
 
 def drop_head(index: Index, feed: Feed, ino: int, head: Stamp) -> VersionRecord:
     """The record that drops a conflicting head: a version with the main head's content that replaces both."""
-    main = _version(index, index.heads_of(ino)[0])
-    node = index.nodes.must(ino).node
-    return VersionRecord(
-        feed.tick(), feed.now(), node, (main.stamp, head), main.size, main.mtime, main.depth, main.body
-    )
+    return resolve(index, feed, ino, index.shown_heads(ino)[0], (head,))
 
 
-def keep_head(index: Index, feed: Feed, ino: int, head: Stamp, parent: bytes, name: bytes) -> list[Record]:
-    """The records that turn a conflicting head into a file of its own, the same on every device that does it."""
+def prefer_head(index: Index, feed: Feed, ino: int, head: Stamp) -> VersionRecord:
+    """The record that puts a conflicting head in the place of the main one."""
+    return resolve(index, feed, ino, head, index.shown_heads(ino)[:1])
+
+
+def resolve(index: Index, feed: Feed, ino: int, keep: Stamp, drop: Iterable[Stamp] = ()) -> VersionRecord:
+    """A version with the content of `keep`, which replaces it, `drop`, and all heads that no name shows."""
+    kept, node = _version(index, keep), index.nodes.must(ino).node
+    parents = tuple(dict.fromkeys((keep, *index.hidden_heads(ino), *drop)))
+    return VersionRecord(feed.tick(), feed.now(), node, parents, kept.size, kept.mtime, kept.depth, kept.body)
+
+
+def found_copy(index: Index, feed: Feed, ino: int, head: Stamp, parent: bytes, name: bytes) -> list[Record]:
+    """The file of its own that a head becomes, the same on every device that makes it."""
     old, kept = index.nodes.must(ino), _version(index, head)
     node, now = own_node(head), feed.now()
-    owner = Owner(old.uid, old.gid, old.user, old.group)
+    birth, owner = Birth(stat.S_IFREG), Owner(old.uid, old.gid, old.user, old.group)
     return [
-        drop_head(index, feed, ino, head),
-        NodeRecord(
-            feed.tick(), now, node, Birth(stat.S_IFREG), old.mode, owner, Times(old.atime, kept.mtime), old.xattrs
-        ),
+        NodeRecord(feed.tick(), now, node, birth, old.mode, owner, Times(old.atime, kept.mtime), old.xattrs),
         LinkRecord(feed.tick(), now, node, node, parent, name),
         VersionRecord(feed.tick(), now, node, (head,), kept.size, kept.mtime, kept.depth, kept.body),
     ]
+
+
+def keep_head(index: Index, feed: Feed, ino: int, head: Stamp, parent: bytes, name: bytes) -> list[Record]:
+    """The records that turn a conflicting head into a file of its own, and drop it as a head."""
+    return [*found_copy(index, feed, ino, head, parent, name), drop_head(index, feed, ino, head)]
 
 
 def _version(index: Index, stamp: Stamp) -> VersionRow:

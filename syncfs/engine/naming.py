@@ -3,7 +3,7 @@
 import errno
 import stat
 
-from syncfs.engine.conflicts import drop_head, keep_head
+from syncfs.engine.conflicts import drop_head, found_copy, keep_head, prefer_head, resolve
 from syncfs.engine.feed import Feed
 from syncfs.engine.posix import RenameFlags
 from syncfs.index.index import ROOT_INO, Index, LinkRow, Node
@@ -69,10 +69,12 @@ class Naming:
         node, link, head = self._entry(parent, name)
         if node.is_directory:
             raise PosixError(errno.EISDIR)
+        records = self._confirmed_directory(feed, parent)
         if head is not None:
-            feed.record([drop_head(self._index, feed, link.ino, head)])
+            records.append(drop_head(self._index, feed, link.ino, head))
         else:
-            feed.record([self._deletion(feed, link)])
+            records += self._deletions(feed, parent, name, link.ino)
+        feed.record(records)
         feed.touch(self._directory(parent).node)
 
     def rmdir(self, parent: int, name: bytes) -> None:
@@ -80,8 +82,20 @@ class Naming:
         feed = self.require_writable()
         node, _, _ = self._entry(parent, name)
         self._require_empty(node)
-        feed.record(self._directory_deletions(feed, node))
+        feed.record(self._confirmed_directory(feed, parent) + self._directory_deletions(feed, parent, name))
         feed.touch(self._directory(parent).node)
+
+    def own(self, ino: int) -> None:
+        """Make a conflict copy a file of its own, where it is; it keeps its inode. Nothing happens to other nodes."""
+        place = self._index.place_of(ino)
+        entry = None if place is None else self._index.entry(*place)
+        if place is not None and entry is not None and entry[2] is not None:
+            feed = self.require_writable()
+            directory, ino = self._directory(place[0]), entry[1].ino
+            made = found_copy(self._index, feed, ino, entry[2], directory.node, place[1])
+            # The copy goes first, so that the file takes over its inode.
+            feed.record([drop_head(self._index, feed, ino, entry[2])])
+            feed.record(made)
 
     def rename(self, old_parent: int, old_name: bytes, new_parent: int, new_name: bytes, flags: RenameFlags) -> None:
         """Move a name, over another one where there is one."""
@@ -104,7 +118,10 @@ class Naming:
         new_name: bytes, flags: RenameFlags,
     ) -> None:  # fmt: skip
         node, link, head = source
-        records: list[Record] = []
+        records = self._confirmed_directory(feed, old_parent)
+        if head is not None and target is not None and target[2] is None and target[1].ino == link.ino:
+            feed.record([*records, prefer_head(self._index, feed, link.ino, head)])
+            return
         if target is not None:
             if RenameFlags.NOREPLACE in flags:
                 raise PosixError(errno.EEXIST)
@@ -114,18 +131,18 @@ class Naming:
                 if not node.is_directory:
                     raise PosixError(errno.EISDIR)
                 self._require_empty(target[0])
-                records += self._directory_deletions(feed, target[0])
+                records += self._directory_deletions(feed, new_parent, new_name)
             elif node.is_directory:
                 raise PosixError(errno.ENOTDIR)
             elif target[2] is not None:
                 records.append(drop_head(self._index, feed, target[1].ino, target[2]))
             else:
-                records.append(self._deletion(feed, target[1]))
+                records += self._deletions(feed, new_parent, new_name, target[1].ino)
         directory = self._directory(new_parent)
         if head is not None:
             records += keep_head(self._index, feed, link.ino, head, directory.node, new_name)
         else:
-            records += self._moves(feed, node, link, old_parent, old_name, directory, new_name)
+            records += self._moves(feed, node, old_parent, old_name, directory, new_name)
         feed.record(records)
 
     def _exchange(
@@ -142,39 +159,82 @@ class Naming:
             return
         there, here = self._directory(new_parent), self._directory(old_parent)
         feed.record(
-            self._moves(feed, source[0], source[1], old_parent, old_name, there, new_name)
-            + self._moves(feed, target[0], target[1], new_parent, new_name, here, old_name)
+            self._moves(feed, source[0], old_parent, old_name, there, new_name)
+            + self._moves(feed, target[0], new_parent, new_name, here, old_name)
         )
 
     def _moves(
-        self, feed: Feed, node: Node, link: LinkRow, old_parent: int, old_name: bytes, directory: Node, name: bytes
+        self, feed: Feed, node: Node, old_parent: int, old_name: bytes, directory: Node, name: bytes
     ) -> list[Record]:
-        """The records that put a link to another place; folders shown as one move as one."""
-        former = self._directory(old_parent).node
-        nodes = self._index.merged_with(node.ino) if node.is_directory else [NodeId(b"")]
+        """The records that put a name to another place.
+
+        Directories shown as one move as one, and what the view keeps out of a circle is written down before a directory
+        moves, or it would come into force when the circle opens. Of several links of one file, one moves.
+        """
+        first, *others = self._index.links_behind(old_parent, old_name)
         records: list[Record] = []
-        for number, merged in enumerate(nodes):
-            moved = link.link if number == 0 else LinkId(merged)
-            shown = self._index.nodes.must(link.ino).node if number == 0 else merged
+        moving = [first]
+        if node.is_directory:
+            records += [self._placed(feed, link, link.parent, link.name) for link in self._index.undone_moves()]
+            moving += others
+        else:
+            records += [self._deletion(feed, link, ()) for link in others]
+        records += self._confirmed(feed, first)
+        for link in moving:
+            former = self._index.nodes.must(link.parent).node
+            shown = self._index.nodes.must(link.ino).node
             records.append(
                 LinkRecord(
-                    feed.tick(), feed.now(), moved, shown, directory.node, name, from_parent=former, from_name=old_name
+                    feed.tick(), feed.now(), link.link, shown, directory.node, name,
+                    from_parent=former, from_name=link.name,
                 )
-            )
+            )  # fmt: skip
         return records
 
-    def _deletion(self, feed: Feed, link: LinkRow) -> LinkRecord:
-        node, parent = self._index.nodes.must(link.ino), self._index.nodes.must(link.parent)
-        seen = self._index.heads_of(link.ino)
-        return LinkRecord(feed.tick(), feed.now(), link.link, node.node, parent.node, link.name, True, seen)
-
-    def _directory_deletions(self, feed: Feed, node: Node) -> list[Record]:
+    def _deletions(self, feed: Feed, parent: int, name: bytes, ino: int) -> list[Record]:
+        """The records that take a name from a file. Taking the last one leaves the copies shown beside it."""
+        links = self._index.links_behind(parent, name)
+        gone = {link.link for link in links}
         records: list[Record] = []
-        for merged in self._index.merged_with(node.ino):
-            link = self._index.link(LinkId(merged))
-            if link is not None:
-                records.append(self._deletion(feed, link))
-        return records
+        seen: tuple[Stamp, ...] = ()
+        if all(link.deleted or link.link in gone for link in self._index.links_of(ino)):
+            seen = self._index.heads_of(ino)
+            if len(seen) > 1:
+                for beside, copy, head in self._index.copies_of(ino):
+                    directory = self._index.nodes.must(beside).node
+                    records += found_copy(self._index, feed, ino, head, directory, copy)
+        return records + [self._deletion(feed, link, seen) for link in links]
+
+    def _directory_deletions(self, feed: Feed, parent: int, name: bytes) -> list[Record]:
+        return [self._deletion(feed, link, ()) for link in self._index.links_behind(parent, name)]
+
+    def _deletion(self, feed: Feed, link: LinkRow, seen: tuple[Stamp, ...]) -> LinkRecord:
+        return self._placed(feed, link, link.parent, link.name, deleted=True, seen=seen, former=link.former)
+
+    def _confirmed_directory(self, feed: Feed, ino: int) -> list[Record]:
+        """What a directory needs that is only back because of what lives in it, before that is taken from it."""
+        link = None if ino == ROOT_INO else self._index.link(LinkId(self._index.nodes.must(ino).node))
+        return [] if link is None else self._confirmed(feed, link)
+
+    def _confirmed(self, feed: Feed, link: LinkRow) -> list[Record]:
+        """The records that make a link stay which a deletion had not meant."""
+        if not link.deleted:
+            return []
+        records: list[Record] = []
+        heads = self._index.shown_heads(link.ino)
+        if heads:
+            records.append(resolve(self._index, feed, link.ino, heads[0]))
+        return [*records, self._placed(feed, link, link.parent, link.name, former=link.former)]
+
+    def _placed(
+        self, feed: Feed, link: LinkRow, parent: int, name: bytes, *, deleted: bool = False,
+        seen: tuple[Stamp, ...] = (), former: tuple[int, bytes] | None = None,
+    ) -> LinkRecord:  # fmt: skip
+        nodes = self._index.nodes
+        return LinkRecord(
+            feed.tick(), feed.now(), link.link, nodes.must(link.ino).node, nodes.must(parent).node, name, deleted, seen,
+            nodes.must(former[0]).node if former else b"", former[1] if former else b"",
+        )  # fmt: skip
 
     def _free_place(self, parent: int, name: bytes) -> Node:
         if len(name) > MAX_NAME:

@@ -145,6 +145,7 @@ class Volume:
     async def setattr(self, ino: int, change: AttributeChange, handle: int | None) -> Attributes:
         """Change attributes. Raises PosixError, UnavailableError."""
         feed = self._naming.require_writable()
+        self._make_own(ino)
         node = self._node(ino)
         if change.size is not None:
             if node.is_directory:
@@ -216,6 +217,7 @@ class Volume:
         writing = flags & os.O_ACCMODE != os.O_RDONLY
         if writing or flags & os.O_TRUNC:
             self._naming.require_writable()
+            self._make_own(ino)
         handle, keep = self._files.open(self._node(ino), flags)
         if flags & os.O_TRUNC:
             try:
@@ -318,6 +320,11 @@ class Volume:
         with self._expecting((parent, name)):
             ino = self._naming.new(parent, name, mode, owner, rdev=rdev, target=target)
         return self.getattr(ino)
+
+    def _make_own(self, ino: int) -> None:
+        """A conflict copy that is written or changed becomes a file of its own first."""
+        if self._node(ino).is_copy:
+            self._naming.own(ino)
 
     def _node(self, ino: int) -> Node:
         node = self._index.nodes.get(ino)
