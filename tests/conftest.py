@@ -7,6 +7,7 @@ in one line of the summary; a skipped test is never silent.
 import errno
 import os
 import secrets
+import signal
 import subprocess
 from collections.abc import Iterator
 from functools import cache
@@ -20,6 +21,9 @@ from tests import leftovers
 def pytest_configure(config: pytest.Config) -> None:
     """Give the run its name, which all processes it starts inherit, unless scripts/test has done so."""
     os.environ.setdefault(leftovers.MARKER, secrets.token_hex(4))
+    # A shell that runs us in the background has us ignore Ctrl-C, and what we start would inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

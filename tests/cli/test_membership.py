@@ -19,6 +19,7 @@ def test_create_tells_the_secrets(shell: Shell) -> None:
         "listen": "127.0.0.1:4000",
         "discovery": "none",
         "peers": "",
+        "retention": "all=1d hourly=7d daily=30d deleted=30d",
     }
     assert "syncfs join SECRET work" in shell.good("create", "work")
 
