@@ -9,7 +9,8 @@ from tests.mounted.posix.table import ALL_CASES, BEYOND_REACH
 
 
 def _parameter(case: Case) -> object:
-    marks = [mark for wanted, mark in ((case.root, pytest.mark.root), (case.soak, pytest.mark.soak)) if wanted]
+    long = (pytest.mark.soak, pytest.mark.timeout(900))  # 100,000 files take minutes on a plain disk, too
+    marks = [*([pytest.mark.root] if case.root else ()), *(long if case.soak else ())]
     return pytest.param(case, id=case.name, marks=marks)
 
 
