@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from syncfs.engine.feed import Feed
 from syncfs.engine.files import Files
@@ -150,9 +151,10 @@ class Volume:
         if change.size is not None:
             if node.is_directory:
                 raise PosixError(errno.EISDIR)
-            if change.size == self._attributes(node).size and change.mtime is None:
+            size = change.size
+            if size == self._attributes(node).size and change.mtime is None:
                 change = replace(change, mtime=feed.now())  # truncate(2) moves the times also where it cuts nothing
-            await self._truncate(node, change.size, handle)
+            await self._truncate(node, size, handle)
             node = self._node(ino)
         owner = None
         if change.uid is not None or change.gid is not None:
