@@ -57,6 +57,7 @@ class Files:
         self._files: dict[int, OpenFile] = {}
         self._handles: dict[int, Handle] = {}
         self._next_handle = 1
+        self._replaced_here: Callable[[int], None] = lambda ino: None
         self._shown: dict[int, Stamp | None] = {}
         self.settler = Settler(index, feed, chunks, journals, wall, self._settled)
 
@@ -205,6 +206,10 @@ class Files:
             del self._files[ino]
         return file.handles > 0
 
+    def watch(self, replaced_here: Callable[[int], None]) -> None:
+        """Be told where a version made here replaces one that others on this computer have opened since."""
+        self._replaced_here = replaced_here
+
     def forget(self, ino: int) -> None:
         """The kernel has dropped a node and its pages."""
         self._shown.pop(ino, None)
@@ -272,8 +277,13 @@ class Files:
             self._dispose(file)
 
     def _settled(self, file: OpenFile, stamp: Stamp | None) -> None:
-        if stamp is not None and file.ino in self._shown:
-            self._shown[file.ino] = stamp
+        if stamp is not None:
+            if self._files.get(file.ino, file) is not file:
+                # The file was opened again while a peer's version was shown: that may be shown no longer.
+                self.replaced(file.ino)
+                self._replaced_here(file.ino)
+            elif file.ino in self._shown:
+                self._shown[file.ino] = stamp
         self._dispose(file)
 
     def _dispose(self, file: OpenFile) -> None:

@@ -288,8 +288,9 @@ class Replicator:
         self._check(records)
         for start in range(0, len(records), SLICE):
             self._apply_slice(records[start : start + SLICE], device)
+            # At once: after any await a change made here could take these for its own, and nobody would be told.
+            self._changed(self._index.take_changes())
             if len(records) > SLICE:
-                self._changed(self._index.take_changes())
                 await trio.lowlevel.checkpoint()
         self._index.feeds.add_segment(Address(ref.address), device, ref.first, ref.last, data)
 

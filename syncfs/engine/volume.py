@@ -56,6 +56,7 @@ class Volume:
         self._room = Room(index)
         self._watchers: list[Callable[[Invalidation], None]] = []
         self._own: set[tuple[int, bytes]] = set()
+        files.watch(lambda ino: self._tell(InodeChanged(ino, True)))
         self._behind_kernel = False
         self.generation = 0
         """Another number after anything in the tree has changed, by whomever."""

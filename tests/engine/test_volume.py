@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from syncfs.engine.posix import AttributeChange, Attributes, Caller
+from syncfs.crypto.sealing import SEGMENT_NONCE_BYTES
+from syncfs.engine.posix import AttributeChange, Attributes, Caller, InodeChanged, Invalidation
 from syncfs.engine.setup import create_share
 from syncfs.engine.share import Share, open_share
 from syncfs.engine.volume import Volume
 from syncfs.model.ids import ROOT_NODE, DeviceId, LinkId
 from syncfs.model.records import INLINE, LinkRecord, VersionRecord
+from syncfs.wire.head import SegmentRef
+from syncfs.wire.segment import encode_segment
 
 ME = Caller(0, 0)
 
@@ -124,3 +127,42 @@ async def test_what_is_written_to_a_file_removed_here_goes_with_it(tmp_path: Pat
         await volume.release(handle)
         await volume.flush()
         assert not volume.readdir(1, 0)
+
+
+async def test_a_version_made_here_replaces_the_one_opened_since(tmp_path: Path) -> None:
+    create_share(tmp_path, "s", {}, os.urandom)
+    async with open_share(tmp_path, "s") as share:
+        volume, told = share.volume, list[Invalidation]()
+        made = await new_file(volume, b"old")
+        await volume.flush()
+        first = (await volume.open(made.ino, os.O_RDWR, 0)).handle
+        await volume.write(first, 0, b"ours")
+        node = share.index.nodes.must(made.ino)
+        theirs = VersionRecord(1000, 0, node.node, node.shown_heads, 6, 0, INLINE, b"theirs")
+        assert share.feed is not None
+        share.feed.witness(theirs.lamport)
+        share.index.apply([theirs], DeviceId(b"o" * 16))
+        volume.applied(share.index.take_changes(), own=False)
+        second = (await volume.open(made.ino, os.O_RDONLY, 0)).handle
+        volume.watch(told.append)
+        await volume.release(first)
+        await volume.flush()
+        third = (await volume.open(made.ino, os.O_RDONLY, 0)).handle
+        assert bytes(await volume.read(second, 0, 9)) == b"theirs"
+        assert bytes(await volume.read(third, 0, 9)) == b"ours"
+        assert InodeChanged(made.ino, True) in told
+
+
+async def test_changes_of_a_peer_are_told_before_anything_else_can_happen(tmp_path: Path) -> None:
+    create_share(tmp_path, "s", {}, os.urandom)
+    async with open_share(tmp_path, "s") as share:
+        made = await new_file(share.volume, b"old")
+        await share.volume.flush()
+        node, read = share.index.nodes.must(made.ino), share.member.keys.read
+        assert read is not None
+        device, told = DeviceId(b"o" * 16), list[Invalidation]()
+        record = VersionRecord(1000, 0, node.node, node.shown_heads, 6, 0, INLINE, b"theirs")
+        segment = encode_segment(read, device, 1, [record], [], [], bytes(SEGMENT_NONCE_BYTES))
+        share.volume.watch(told.append)
+        await share.replicator._apply(device, SegmentRef(1, 1, segment.address, len(segment.data)), segment.data)
+        assert InodeChanged(made.ino, True) in told
