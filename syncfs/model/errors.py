@@ -42,7 +42,14 @@ class BusyError(UsageError):
 
 
 class SetupError(SyncfsError):
-    """This computer lacks something that has to be installed, freed or allowed first."""
+    """This computer lacks something that has to be installed, freed or allowed first.
+
+    `errno` is what the operating system said where that is for programs to know (ENOSPC, EROFS), else 0.
+    """
+
+    def __init__(self, reason: str, errno: int = 0) -> None:
+        super().__init__(reason)
+        self.errno = errno
 
 
 class DamageError(SyncfsError):

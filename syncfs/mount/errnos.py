@@ -1,7 +1,7 @@
 """The one table from our errors to errno(3).
 
-The nearest class in the table decides. Errors that say what they are in errno already keep it: a PosixError always, an
-OSError of the disk under us only where the program can act on it; anything else that is wrong below is EIO.
+The nearest class in the table decides. Errors that say what they are in errno already keep it: a PosixError always,
+those of the disk under us only where the program can act on it; anything else that is wrong below is EIO.
 """
 
 import errno
@@ -34,7 +34,7 @@ def errno_of(error: Exception) -> int:
         error = error.exceptions[0]
     if isinstance(error, errors.PosixError):
         return error.errno
-    if isinstance(error, OSError) and error.errno in FROM_DISK:
+    if isinstance(error, OSError | errors.SetupError) and error.errno in FROM_DISK:
         return error.errno
     return next(code for kind, code in ERRNOS if isinstance(error, kind))
 

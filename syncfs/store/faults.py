@@ -18,9 +18,10 @@ def refused(error: OSError, directory: Path) -> SetupError:
     """The error for a write, or an open, that the disk below `directory` refused."""
     why = error.strerror or str(error)
     if error.errno in _FULL:
-        return SetupError(f"the disk that holds {directory} is full: free some space there")
+        return SetupError(f"the disk that holds {directory} is full: free some space there", error.errno or 0)
     if error.errno in _FORBIDDEN:
-        return SetupError(f"{directory} cannot be written ({why}): check its permissions and how its disk is mounted")
+        reason = f"{directory} cannot be written ({why}): check its permissions and how its disk is mounted"
+        return SetupError(reason, error.errno or 0)
     if error.errno in _GONE:
         return gone(directory)
     if error.errno in _TOO_MANY:

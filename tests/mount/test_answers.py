@@ -33,6 +33,8 @@ def test_every_error_has_an_errno_and_the_table_is_in_order() -> None:
         (UnavailableError("x"), errno.EIO),
         (DamageError("x"), errno.EIO),
         (SetupError("x"), errno.EIO),
+        (SetupError("x", errno.ENOSPC), errno.ENOSPC),
+        (SetupError("x", errno.ENOENT), errno.EIO),
         (OSError(errno.ENOSPC, "full"), errno.ENOSPC),
         (OSError(errno.EBADF, "odd"), errno.EIO),
         (trio.TooSlowError(), errno.ETIMEDOUT),
