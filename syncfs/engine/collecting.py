@@ -7,7 +7,6 @@ in the index, then that is made durable, and only then bytes are deleted. A cras
 bytes that nobody knows of, and never a chunk that the index tells of and the disk lacks.
 """
 
-import os
 from collections.abc import Callable, Collection, Iterable
 
 import trio
@@ -258,7 +257,7 @@ class Collector:
             places = self._store.forget(here)
             self._index.past.settle_loose(batch)
             self._commit()
-            await trio.to_thread.run_sync(os.fdatasync, self._index.database.sync_file())
+            await trio.to_thread.run_sync(self._index.database.sync)
             await trio.to_thread.run_sync(self._store.discard, places)
             chunks += len(here)
             size += sum(place.size for place in places)

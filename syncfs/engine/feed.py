@@ -6,7 +6,6 @@ what is on stable storage is announced: after a loss of power no peer knows more
 number never stands for two things. Callers have made the chunks of a version durable before they record it.
 """
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 
 import trio
@@ -16,6 +15,7 @@ from syncfs.crypto.keys import ReadKeys
 from syncfs.crypto.sealing import SEGMENT_NONCE_BYTES
 from syncfs.engine.ageing import batches, merge_plan, without_superseded
 from syncfs.index.index import Index
+from syncfs.model.errors import SyncfsError
 from syncfs.model.ids import NODE_BYTES, Address, NodeId
 from syncfs.model.records import NodeRecord, Record, Times
 from syncfs.wire.head import SegmentRef, sign_head
@@ -71,6 +71,8 @@ class Feed:
         self._lock = trio.Lock()
         self._wake = trio.Event()
         self._wake.set()
+        self.failure = ""
+        """Why the last change could not be put into the index, for `status`; empty when all is well."""
 
     @property
     def sequence(self) -> int:
@@ -116,7 +118,12 @@ class Feed:
     def record(self, records: Iterable[Record], adds: Iterable[bytes] = ()) -> None:
         """Apply records of ours and queue them, all or none. Raises SetupError, DamageError."""
         batch = list(records)
-        self._index.apply(batch, self.device)
+        try:
+            self._index.apply(batch, self.device)
+        except SyncfsError as error:
+            self.failure = str(error)
+            raise
+        self.failure = ""
         self._pending += batch
         self._adds += adds
         self._unsynced = True
@@ -170,7 +177,7 @@ class Feed:
             sealed, self._sealed = self._sealed, []
             head = self._index.feeds.head(self.device)  # now: during the flush a newer one may be signed
             try:
-                await trio.to_thread.run_sync(os.fdatasync, self._index.database.sync_file())
+                await trio.to_thread.run_sync(self._index.database.sync)
             except BaseException:
                 self._unsynced = True
                 self._sealed = sealed + self._sealed
@@ -201,7 +208,11 @@ class Feed:
             found = None if ino is None else self._index.nodes.get(ino)
             if found is not None:
                 batch.append(NodeRecord(self.tick(), time, node, times=Times(found.atime, time)))
-        self._index.apply(batch, self.device)
+        try:
+            self._index.apply(batch, self.device)
+        except BaseException:
+            self._touched = touched | self._touched
+            raise
         self._pending += batch
 
     def _store_segment(self, records: list[Record], first: int, last: int, adds: list[bytes]) -> tuple[Address, bytes]:

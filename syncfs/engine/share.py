@@ -266,6 +266,8 @@ class Share:
     async def _publish(self, feed: Feed) -> None:
         while True:
             try:
+                await feed.durable()  # what an earlier failure left
+                self._wake_tidy()
                 await feed.run()
             except Exception as error:
                 self._report(error)
@@ -311,7 +313,7 @@ class Share:
         copied = await trio.to_thread.run_sync(self.store.copy_live, wasteful)
         self.store.adopt(wasteful, copied)
         self.commit()
-        await trio.to_thread.run_sync(os.fdatasync, self.index.database.sync_file())
+        await trio.to_thread.run_sync(self.index.database.sync)
         await trio.to_thread.run_sync(self.store.unlink, self.store.emptied())
         return True
 

@@ -1,12 +1,15 @@
 """The connection to one share's index: short transactions on the loop's thread, durable on demand, group-committed.
 
 Statements run synchronously on the trio thread inside one open transaction, which `commit` ends. A commit reaches the
-operating system, so it survives a crash of the process; `sync_file` gives the descriptor whose fdatasync, in a thread,
-makes all commits so far survive a loss of power. Checkpoints move the write-ahead log into the database from a
-thread with a connection of its own, so that the loop never waits for a disk.
+operating system, so it survives a crash of the process; `sync`, in a thread, makes all commits so far survive a loss of
+power. Checkpoints move the write-ahead log into the database from a thread with a connection of its own, so that the
+loop never waits for a disk.
+
+A commit that fails takes the whole transaction back, also what programs were told is done. So the space for it is
+reserved before anything is changed (`index.log`): a full disk refuses a change, never the commit of those before it.
 """
 
-import os
+import errno
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from syncfs.index.log import Log
 from syncfs.index.schema import migrate
 from syncfs.model.errors import BusyError, DamageError, SetupError
 
@@ -38,11 +42,14 @@ class IndexDatabase:
         try:
             self._configure()
             migrate(self._connection)
-            self._wal = os.open(f"{path}-wal", os.O_RDONLY | os.O_CREAT, 0o600)
+            self._log = Log(path)
         except BaseException:
             self._connection.close()
             raise
         self._depth = 0
+        self._before = 0
+        self._broken = ""
+        self._may_checkpoint = True
 
     def _configure(self) -> None:
         try:
@@ -75,7 +82,7 @@ class IndexDatabase:
         try:
             self.commit()
         finally:
-            os.close(self._wal)
+            self._log.close()
             self._connection.close()
 
     def read(self, statement: str, values: tuple[Any, ...] = ()) -> Any:
@@ -87,15 +94,15 @@ class IndexDatabase:
         return self._connection.execute(statement, values).fetchall()
 
     def write(self, statement: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
-        """Run a statement that changes something, in the open transaction. Raises SetupError when the disk refuses."""
+        """Run a statement that changes something, in the open transaction. Raises SetupError, BusyError."""
         if not self._connection.in_transaction:
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._begin()
         return self._connection.execute(statement, values)
 
     def write_many(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
         """Run a statement that changes something for each of these values, in the open transaction."""
         if not self._connection.in_transaction:
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._begin()
         self._connection.executemany(statement, rows)
 
     @contextmanager
@@ -107,10 +114,12 @@ class IndexDatabase:
         if self._depth:
             yield
             return
+        if self._connection.in_transaction:
+            self._log.reserve(self._connection.total_changes - self._before)
+        else:
+            self._begin()
         self._depth = 1
         try:
-            if not self._connection.in_transaction:
-                self._connection.execute("BEGIN IMMEDIATE")
             self._connection.execute("SAVEPOINT whole")
             try:
                 yield
@@ -125,6 +134,16 @@ class IndexDatabase:
         finally:
             self._depth = 0
 
+    def _begin(self) -> None:
+        if self._broken:
+            raise SetupError(self._broken)
+        self._before = self._connection.total_changes
+        self._log.reserve(0)
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            raise translate(error, self.path) from error
+
     @property
     def dirty(self) -> bool:
         """Whether a transaction is open."""
@@ -132,26 +151,37 @@ class IndexDatabase:
 
     def commit(self) -> None:
         """End the open transaction; what it wrote survives a crash of this process. Raises SetupError, DamageError."""
+        if self._broken:
+            raise SetupError(self._broken)
         try:
             self._connection.commit()
         except sqlite3.Error as error:
+            if not self._connection.in_transaction:
+                self._broken = (
+                    f"the last changes could not be put into the index {self.path} ({error}): check the disk that "
+                    "holds it, and start syncfs again"
+                )
             raise translate(error, self.path) from error
 
-    def sync_file(self) -> int:
-        """The descriptor of the write-ahead log: its fdatasync makes every commit so far durable."""
-        return self._wal
+    def sync(self) -> None:
+        """Make every commit so far survive a loss of power; for a thread. Raises SetupError."""
+        self._log.sync()
 
     def log_bytes(self) -> int:
         """The size of the write-ahead log."""
-        return os.fstat(self._wal).st_size
+        return self._log.size
 
     def checkpoint(self) -> None:
         """Move the log into the database, through a connection of its own; for a thread."""
+        if not self._may_checkpoint:
+            return
         connection = _connect(self.path)
         try:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        except sqlite3.OperationalError:
-            return  # busy or out of space: the log stays, the next checkpoint tries again
+        except sqlite3.OperationalError as error:
+            # Busy or out of space: the log stays, the next checkpoint tries again. Where the disk failed, what the
+            # kernel has of the database cannot be trusted any more: the log stays until the index is opened next.
+            self._may_checkpoint = not error.sqlite_errorname.startswith("SQLITE_IOERR")
         finally:
             connection.close()
 
@@ -160,11 +190,12 @@ def translate(error: sqlite3.Error, path: Path) -> SetupError | DamageError | Bu
     """Our error for one of SQLite's."""
     match getattr(error, "sqlite_errorname", "") or "":
         case "SQLITE_FULL":
-            return SetupError(f"the disk that holds {path} is full: free some space there")
+            return SetupError(f"the disk that holds {path} is full: free some space there", errno.ENOSPC)
         case name if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             return BusyError(f"another process uses the index {path}: stop it first")
         case name if name.startswith(("SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_PERM")):
-            return SetupError(f"the index {path} cannot be written ({error}): check the disk that holds it")
+            code = errno.EROFS if name.startswith("SQLITE_READONLY") else 0
+            return SetupError(f"the index {path} cannot be written ({error}): check the disk that holds it", code)
         case _:
             return DamageError(f"the index {path} failed ({error}): run `syncfs check NAME` to find out more")
 
