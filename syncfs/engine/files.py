@@ -58,13 +58,14 @@ class Files:
         self._handles: dict[int, Handle] = {}
         self._next_handle = 1
         self._replaced_here: Callable[[int], None] = lambda ino: None
+        self._journal_failure = ""
         self._shown: dict[int, Stamp | None] = {}
         self.settler = Settler(index, feed, chunks, journals, wall, self._settled)
 
     @property
     def failure(self) -> str:
         """Why the last written data could not be settled, for `status`; empty when all is well."""
-        return self.settler.failure
+        return self.settler.failure or self._journal_failure
 
     @property
     def unsettled(self) -> int:
@@ -164,11 +165,8 @@ class Files:
         """
         file = self.handle(number).file
         if file.dirty is not None and self._feed is not None and not self.settler.is_given_up(file):
-            if self._journal_pays(file, file.dirty):
-                async with file.lock:
-                    if file.dirty is not None and not file.dirty.has_cuts:
-                        await self._journals.save(file.dirty, file.node, file.base, file.content.size)
-            else:
+            in_journal = await self._save(file)
+            if not in_journal:
                 await self.settler.settle(file, asked=True)
         if self._feed is not None:
             await self._feed.durable()
@@ -220,16 +218,18 @@ class Files:
         for path in self._journals.left():
             try:
                 found = self._journals.open_left(path)
-                if found is not None:
-                    with found[0]:
-                        if not is_stale(self._index, found[1], self._feed.device):
-                            await self._take_in(*found)
-                            await self._feed.durable()
-                        if found[0].damage:
-                            raise DamageError(f"the journal {path} is damaged in part: compare the file with a backup")
-                path.unlink()
+                if found is None:
+                    path.unlink()
+                    continue
+                with found[0]:
+                    if not is_stale(self._index, found[1], self._feed.device):
+                        await self._take_in(*found)
+                    elif not found[0].damage:
+                        path.unlink()
+                    if found[0].damage:
+                        raise DamageError(f"the journal {path} is damaged in part: compare the file with a backup")
             except SyncfsError as error:
-                self.settler.failure = str(error)
+                self._journal_failure = str(error)
                 _log.error("a journal was not taken in: %s", error)
 
     async def _take_in(self, journal: Replay, header: Header) -> None:
@@ -250,11 +250,27 @@ class Files:
                     await self.settler.make_room()
             else:
                 await dirty.truncate(entry.size, self._chunks.plain, self._wall())
-        await self.settler.settle(file)
+        if not journal.damage:
+            self._journals.adopt(dirty, journal.path)
+        try:
+            await self.settler.settle(file)
+        except SyncfsError as error:  # what lies around the written bytes may be with a peer; the settler tries again
+            _log.warning("a journal is kept, since no version can be made of it yet: %s", error)
         self._dispose(file)
 
+    async def _save(self, file: OpenFile) -> bool:
+        """Put what was written into the journal where that pays; false where it takes a version."""
+        async with file.lock:
+            dirty = file.dirty
+            if dirty is None:
+                return True
+            if not self._journal_pays(file, dirty):
+                return False
+            await self._journals.save(dirty, file.node, file.base, file.content.size)
+            return True
+
     def _journal_pays(self, file: OpenFile, dirty: Dirty) -> bool:
-        if dirty.has_cuts or dirty.size <= INLINE_LIMIT:
+        if dirty.has_cuts or dirty.size <= INLINE_LIMIT or self._journals.is_broken(dirty):
             return False
         return file.versions > 0 or self._journals.has(dirty) or dirty.settling_costs_more(CUT_FACTOR)
 

@@ -1,7 +1,8 @@
 """Journals of files that are fsynced again and again: what was written, durable at the cost of what was written.
 
 A journal belongs to one unsettled file and goes over the version that the writing started from. It is removed once a
-version with its content is durable. After a crash what is left is taken into the files, as versions whose parent is the
+version with its content is durable. A save that failed may have lost what it was to write, so the next fsync makes a
+version. After a crash what is left is taken into the files, as versions whose parent is the
 one the journal names: if somebody else has changed the file meanwhile, that is a conflict and nothing is lost.
 """
 
@@ -39,13 +40,24 @@ class Journals:
         self._identity = identity
         self._random = random
         self._open: dict[Dirty, Journal] = {}
+        self._broken: set[Dirty] = set()
+        self._adopted: dict[Dirty, Path] = {}
 
     def has(self, dirty: Dirty) -> bool:
         """Whether a journal of this unsettled state exists."""
-        return dirty in self._open
+        return dirty in self._open or dirty in self._adopted
+
+    def is_broken(self, dirty: Dirty) -> bool:
+        """Whether only a version can make all that was written durable: saving failed, or a journal was adopted."""
+        return dirty in self._broken or dirty in self._adopted
+
+    def adopt(self, dirty: Dirty, path: Path) -> None:
+        """An earlier process's journal was read into this unsettled state: keep it until a version has its content."""
+        self._adopted[dirty] = path
 
     async def save(self, dirty: Dirty, node: NodeId, base: tuple[Stamp, ...], base_size: int) -> None:
         """Make everything written so far durable. Raises SetupError."""
+        self._broken.add(dirty)
         size = dirty.size
         shrunk, pieces = dirty.take_unsaved()
         journal = self._open.get(dirty)
@@ -62,12 +74,19 @@ class Journals:
             journal.sync()
 
         await trio.to_thread.run_sync(write)
+        self._broken.discard(dirty)
+
+    def forget(self, dirty: Dirty) -> None:
+        """A version with all of it was recorded: it no longer matters whether saving had failed."""
+        self._broken.discard(dirty)
 
     async def settled(self, dirty: Dirty) -> None:
         """A version with all of it is durable: remove the journal. Raises SetupError."""
-        journal = self._open.pop(dirty, None)
+        journal, adopted = self._open.pop(dirty, None), self._adopted.pop(dirty, None)
         if journal is not None:
             await trio.to_thread.run_sync(journal.remove)
+        if adopted is not None:
+            adopted.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close all files; what is in them is recovered when the share is opened next."""

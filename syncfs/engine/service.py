@@ -46,11 +46,8 @@ class RunningShare:
         """The share at a glance."""
         share = self._share
         files, size = share.index.totals()
-        reasons = [
-            text
-            for text in (share.problem, share.files.failure, share.fetcher.last_failure, share.chunks.behind.failure)
-            if text
-        ]
+        unkept = share.problem or share.files.failure or (share.feed.failure if share.feed is not None else "")
+        reasons = [text for text in (unkept, share.fetcher.last_failure, share.chunks.behind.failure) if text]
         if share.filler is not None and share.filler.failure:
             reasons.append(share.filler.failure)
         if share.replicator.last_refusal:
@@ -60,7 +57,7 @@ class RunningShare:
         if not links and share.peers is not None and share.peers.last_problem:
             reasons.append(f"no peer is connected; the last try: {share.peers.last_problem}")
         state: State = "running"
-        if share.problem or share.files.failure:
+        if unkept:
             state = "degraded"
         elif not share.index.feeds.applied():
             state = "waiting"

@@ -6,6 +6,7 @@ disk and one batch of records. While requests keep coming, settling waits a litt
 """
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import trio
@@ -33,6 +34,8 @@ LONGEST_WAIT = 1.0
 TOGETHER = 200
 """Small files settled in one batch."""
 SMALL_FILE = 64 * 1024
+RETRY_SECONDS = 5.0
+"""When to try again to settle a closed file that could not be settled, as on a full disk."""
 CUT_TASKS = 4
 PUT_BYTES = 4 * 1024 * 1024
 
@@ -66,8 +69,13 @@ class Settler:
         self._held = 0
         self.activity = 0
         """Counts requests, so that a burst of them is noticed."""
-        self.failure = ""
-        """Why the last written data could not be settled, for `status`; empty when all is well."""
+        self._failed: dict[OpenFile, str] = {}
+        self._cut_failure = ""
+
+    @property
+    def failure(self) -> str:
+        """Why written data could not be settled, for `status`; empty when all is well."""
+        return next(iter(self._failed.values()), self._cut_failure)
 
     @property
     def unsettled(self) -> int:
@@ -115,6 +123,7 @@ class Settler:
         file.dirty = None
         self._unsettled.pop(file, None)
         self._closed.pop(file, None)
+        self._failed.pop(file, None)
 
     def settle_soon(self, file: OpenFile) -> None:
         """The last writer has closed the file."""
@@ -148,9 +157,10 @@ class Settler:
             self._closed.pop(file, None)
             try:
                 await self._settle(file, dirty, asked)
-                self.failure = ""
-            except SyncfsError as error:
-                self.failure = str(error)
+                self._failed.pop(file, None)
+            except Exception as error:
+                self._failed[file] = _told(error)
+                self._news.set()
                 raise
         self._made_progress()
 
@@ -168,17 +178,24 @@ class Settler:
             async with self._cutting:
                 await self._seal(dirty, [(index, plain)])
             await self._chunks.sync()  # now, so that little is left to wait for when the file is closed
+            self._cut_failure = ""
         except Exception as error:
+            self._cut_failure = _told(error)
             self._report(error)
 
     async def run(self) -> None:
-        """Settle closed files, each soon after it was closed."""
+        """Settle closed files, each soon after it was closed, and again where that failed."""
+        again = math.inf
         while True:
-            await self._news.wait()
+            with trio.move_on_at(again):
+                await self._news.wait()
             self._news = trio.Event()
             await self._quiet_moment()
             closed = list(self._closed)
             self._closed.clear()
+            if trio.current_time() >= again:
+                closed += [file for file in self._failed if file.writers == 0 and file not in closed]
+                again = math.inf
             try:
                 await self._settle_together(closed)
             except Exception as error:
@@ -188,6 +205,8 @@ class Settler:
                     await self.settle(file)
                 except Exception as error:
                     self._report(error)
+            if self._failed:
+                again = min(again, trio.current_time() + RETRY_SECONDS)
 
     async def _quiet_moment(self) -> None:
         deadline = trio.current_time() + LONGEST_WAIT
@@ -199,8 +218,8 @@ class Settler:
 
     def _report(self, error: Exception) -> None:
         """A failure in the background: the bytes stay in memory, and the share goes on."""
-        self.failure = str(error) if isinstance(error, SyncfsError) else f"an internal error ({error!r}): see the log"
-        _log.error("written data could not be stored yet: %s", self.failure, exc_info=error)
+        trace = None if isinstance(error, SyncfsError) else error
+        _log.error("written data could not be stored yet: %s", _told(error), exc_info=trace)
         self._made_progress()
 
     async def _settle_together(self, files: Sequence[OpenFile]) -> None:
@@ -265,9 +284,9 @@ class Settler:
             await self._chunks.sync()
         if file.dirty is not dirty or self.is_given_up(file):
             return
-        adds, dirty.adds = dirty.adds, []
         record = VersionRecord(self._feed.tick(), ctime, file.node, file.base, size, mtime, depth, body, asked)
-        self._feed.record([record], adds)
+        self._feed.record([record], dirty.adds)
+        dirty.adds = []
         same = (size, mtime, ctime) == (dirty.size, dirty.mtime, dirty.ctime)
         self._took(file, dirty, record, same and (dirty.settled or depth == INLINE))
         if self._journals.has(dirty):
@@ -286,6 +305,8 @@ class Settler:
             self._unsettled.pop(file, None)
         else:
             dirty.rebase()
+        self._failed.pop(file, None)
+        self._journals.forget(dirty)
         self._settled(file, stamp)
 
     async def _cut_touched(self, dirty: Dirty) -> None:
@@ -314,6 +335,7 @@ class Settler:
             entries = iter(await self._chunks.put(full))
             for index, plain in batch:
                 dirty.end_cut(index, plain, next(entries) if has_bytes(plain) else HOLE)
+            self._cut_failure = ""
         except BaseException:
             for index, plain in batch:
                 dirty.undo_cut(index, plain)
@@ -334,6 +356,10 @@ class Settler:
     def _made_progress(self) -> None:
         self._progress.set()
         self._progress = trio.Event()
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, SyncfsError) else f"an internal error ({error!r}): see the log"
 
 
 def has_bytes(plain: bytes) -> bool:
