@@ -1,0 +1,101 @@
+"""Peers whose home may lie on a disk of the test's own, and programs that write on their mounts."""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.conftest import Group
+from tests.end_to_end.peer import ROOT, SOON, Peer
+from tests.mounted.durability.disk import Disk, mounted
+from tests.mounted.durability.promises import Promises
+
+
+class Writing:
+    """The program of `writer` at work in a new directory of a mount; `promises` tells what it may count on."""
+
+    def __init__(self, place: Path, account: Path, seed: int) -> None:
+        self.place = place
+        self._account = account
+        with account.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.mounted.durability.writer", str(place), str(seed)],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+            )
+
+    def begun(self) -> bool:
+        """Whether a first promise was made."""
+        return b'"kept"' in self._account.read_bytes()
+
+    def promises(self) -> Promises:
+        """What was promised until now; the last line counts only if it is whole."""
+        promises = Promises()
+        promises.follow(json.loads(line) for line in self._account.read_bytes().split(b"\n")[:-1])
+        return promises
+
+    def end(self) -> None:
+        """End the program, which may have ended already."""
+        self.process.kill()
+        self.process.wait(30)
+
+
+@contextmanager
+def writing(place: Path, account: Path, seed: int) -> Iterator[Writing]:
+    """The program, ended with the block."""
+    program = Writing(place, account, seed)
+    try:
+        yield program
+    finally:
+        program.end()
+
+
+@contextmanager
+def killing(pid: int) -> Iterator[None]:
+    """After the block a process is ended by SIGKILL and gone."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        yield
+        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        assert select.select([descriptor], [], [], SOON)[0], "a killed process did not end"
+    finally:
+        os.close(descriptor)
+
+
+def found_in(place: Path) -> dict[str, bytes]:
+    """The files of a directory."""
+    return {path.name: path.read_bytes() for path in place.iterdir()} if place.exists() else {}
+
+
+@pytest.fixture
+def group(tmp_path: Path) -> Iterator[Group]:
+    """An empty group of peers."""
+    with ExitStack() as stack:
+        yield Group(tmp_path, stack)
+
+
+@pytest.fixture
+def on_disk(tmp_path: Path, group: Group) -> Iterator[Callable[[str, Disk], Peer]]:
+    """Adds a peer to the group whose home is a disk of the test's own, made for `home_of(tmp_path, NAME)`."""
+    with ExitStack() as stack:
+        disks: list[Disk] = []
+
+        def add(name: str, disk: Disk) -> Peer:
+            disks.append(stack.enter_context(mounted(disk)))
+            return group.add(name)
+
+        yield add
+        group.stack.close()
+
+
+def home_of(place: Path, name: str) -> Path:
+    """Where the home of a peer of a group in `place` is."""
+    return place / name / "home"

@@ -1,0 +1,163 @@
+"""Disks of a test's own, in files: ext4 on a loop device, whose power can be cut, and which can refuse to write.
+
+* `cut` is ext4's own switch for this (EXT4_IOC_SHUTDOWN without a flush of its journal, what xfstests calls godown):
+  from that moment nothing more reaches the device, and what was written and not yet on it is lost, page by page, with
+  the next mount. Which pages had got there by themselves is up to the kernel; `stir` brings more chance into it.
+* The file of a `ThinDisk` lies on a small file system in memory and has no room for blocks that are free. When the
+  memory is full, writes to such blocks fail below the file system, as on a thinly provisioned or broken disk: write(2)
+  succeeds, fsync(2) fails, and what could not be written is forgotten by the kernel.
+"""
+
+import ctypes
+import fcntl
+import os
+import random
+import struct
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+MIB = 1024 * 1024
+_SHUTDOWN = 0x8004587D
+_NO_LOG_FLUSH = 2
+_START_WRITING = 2
+"""SYNC_FILE_RANGE_WRITE"""
+
+
+class Disk:
+    """An ext4 in a file; `place` is where it is mounted."""
+
+    def __init__(self, image: Path, place: Path, mebibytes: int, *, options: str = "", whole: bool = False) -> None:
+        """A new disk; `whole` allocates all of its file."""
+        self.image = image
+        self.place = place
+        self._options = options
+        self._device = ""
+        with image.open("wb") as file:
+            file.truncate(mebibytes * MIB)
+        run("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard", str(image))
+        if whole:
+            with image.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, mebibytes * MIB)
+        place.mkdir(parents=True, exist_ok=True)
+
+    def mount(self) -> None:
+        """Attach the disk; what a cut left in its journal is replayed, as after a real one."""
+        if not self._device:
+            self._device = run("losetup", "--find", "--show", str(self.image)).strip()
+        run("mount", "-t", "ext4", "-o", f"commit=600{self._options}", self._device, str(self.place))
+
+    def unmount(self) -> None:
+        """Detach the disk."""
+        run("umount", str(self.place))
+        run("losetup", "--detach", self._device)
+        self._device = ""
+
+    def remove(self) -> None:
+        """Take away whatever is there."""
+        subprocess.run(["umount", "--lazy", str(self.place)], capture_output=True, check=False)
+        if self._device:
+            subprocess.run(["losetup", "--detach", self._device], capture_output=True, check=False)
+
+    @property
+    def device(self) -> str:
+        """The loop device."""
+        return self._device
+
+    def cut(self) -> None:
+        """Cut the power: from now on every request to the disk fails, and nothing more gets onto it."""
+        descriptor = os.open(self.place, os.O_RDONLY)
+        try:
+            fcntl.ioctl(descriptor, _SHUTDOWN, struct.pack("I", _NO_LOG_FLUSH))
+        finally:
+            os.close(descriptor)
+
+    def stir(self, chance: random.Random) -> None:
+        """Let the kernel write some dirty pages, here and there, and perhaps its journal, as it may at any time."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        for path in [path for path in self.place.rglob("*") if path.is_file() and chance.random() < 0.5]:
+            with suppress(OSError):
+                size = path.stat().st_size
+                descriptor = os.open(path, os.O_RDONLY)
+                try:
+                    start = chance.randrange(size + 1) & ~4095
+                    length = chance.randrange(size + 1)
+                    libc.sync_file_range(descriptor, ctypes.c_int64(start), ctypes.c_int64(length), _START_WRITING)
+                finally:
+                    os.close(descriptor)
+        if chance.random() < 0.5:
+            with suppress(OSError):
+                other = self.place / "somebody else's file"
+                with other.open("w") as file:
+                    file.write(str(chance.random()))
+                    file.flush()
+                    os.fsync(file.fileno())
+
+    def fill(self, leave: int = 0) -> Path:
+        """Use up all space but so many bytes; deleting the file that is returned frees it."""
+        ballast = self.place / "ballast"
+        _fill(self.place, ballast, leave)
+        return ballast
+
+
+def _fill(place: Path, ballast: Path, leave: int) -> None:
+    with ballast.open("wb") as file:
+        size = 0
+        for step in (4 * MIB, 256 * 1024, 16 * 1024, 4096):
+            with suppress(OSError):
+                while (space := os.statvfs(place)).f_bavail * space.f_frsize > leave + step or not leave:
+                    os.posix_fallocate(file.fileno(), size, step)
+                    size += step
+
+
+class ThinDisk(Disk):
+    """A disk that has room only where something was written, until its own disk is full."""
+
+    def __init__(self, store: Path, place: Path, mebibytes: int) -> None:
+        self._store = store
+        store.mkdir()
+        run("mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "syncfs-test", str(store))
+        super().__init__(store / "image", place, mebibytes - 8, whole=True)
+
+    def mount(self) -> None:
+        """Attach the disk; its file keeps no room for what the file system has free."""
+        super().mount()
+        run("fstrim", str(self.place))
+
+    def fail(self) -> None:
+        """Refuse with EIO whatever is written to blocks that were never written."""
+        _fill(self._store, self._store / "ballast", 0)
+
+    def heal(self) -> None:
+        """Be as new."""
+        (self._store / "ballast").unlink()
+
+    def remove(self) -> None:
+        """Take away whatever is there."""
+        super().remove()
+        subprocess.run(["umount", "--lazy", str(self._store)], capture_output=True, check=False)
+
+
+@contextmanager
+def mounted(disk: Disk) -> Iterator[Disk]:
+    """The disk, mounted, and gone at the end."""
+    try:
+        disk.mount()
+        yield disk
+    finally:
+        disk.remove()
+
+
+def run(*words: str) -> str:
+    """Run a command that has to succeed; skips the test where the machine has no such command or no loop devices."""
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip(f"needs {words[0]}")
+    if done.returncode and words[0] == "losetup":
+        pytest.skip(f"needs loop devices, which cannot be had here ({done.stderr.strip()})")
+    assert done.returncode == 0, f"{' '.join(words)}: {done.stderr}"
+    return done.stdout
