@@ -67,8 +67,12 @@ class ChunkCache:
         nursery: trio.Nursery,
         wall: Callable[[], int],
         elsewhere: Callable[[Address], None],
+        doubted: bool = False,
     ) -> None:
-        """`elsewhere` hears of each chunk that a peer is known to have; a store has no `sealer`."""
+        """`elsewhere` hears of each chunk that a peer is known to have; a store has no `sealer`.
+
+        `doubted` says that the last process was killed: after a loss of power what it noted need not be on the disk.
+        """
         self.behind = WriteBehind(store, wall, elsewhere)
         self._store = store
         self._sealer = sealer
@@ -80,6 +84,7 @@ class ChunkCache:
         self._prefetching = 0
         self.wrote: Callable[[Sequence[Address]], object] = len
         """Hears of the chunks of `put` before it looks whether they are here, so that nobody takes them away."""
+        self._doubted = doubted
         self._written = 0
         self._synced = 0
         self._syncing = trio.Lock()
@@ -194,6 +199,7 @@ class ChunkCache:
         small = sum(len(plain) for plain in plains) <= SMALL
         sealed = seal() if small else await trio.to_thread.run_sync(seal)
         self.wrote([one.address for one in sealed])
+        await self._look_at([one.address for one in sealed])
         new = [one for one in sealed if not self._store.has(one.address)]
 
         def write() -> list[Place]:
@@ -212,6 +218,7 @@ class ChunkCache:
             return []
         sealed = [self._keys.seal(plain) for plain in plains]
         self.wrote([one.address for one in sealed])
+        await self._look_at([one.address for one in sealed])
         new = list({one.address: one for one in sealed if not self._store.has(one.address)}.values())
 
         def write() -> list[Place]:
@@ -228,6 +235,12 @@ class ChunkCache:
         for one, place in zip(new, places, strict=True):
             self._store.record(one.address, place, now)
         return [one.id + one.address for one in sealed]
+
+    async def _look_at(self, addresses: Sequence[Address]) -> None:
+        """Put aside those chunks that are here and bad, before anybody is promised that they are here."""
+        if self._doubted:
+            for address in addresses:
+                await self.sealed(address)
 
     async def sync(self) -> None:
         """Make every chunk stored so far durable; callers that come together share one flush. Raises SetupError."""

@@ -81,6 +81,7 @@ class Share:
         nursery: trio.Nursery,
         owners: OwnerView,
         computer: Computer,
+        doubted: bool = False,
     ) -> None:
         self.home = home
         self.member = member
@@ -100,7 +101,7 @@ class Share:
         read = member.keys.read
         sealer = None if read is None else Sealer(read)
         elsewhere = self._seen_elsewhere
-        self.chunks = ChunkCache(store, sealer, self.fetcher, nursery, computer.wall, elsewhere)
+        self.chunks = ChunkCache(store, sealer, self.fetcher, nursery, computer.wall, elsewhere, doubted)
         self.feed: Feed | None = None
         self.own_feed_lost = member.may_write and index.feeds.number(OWN_FEED_LOST) == 1
         if member.may_write and read is not None and not self.own_feed_lost:
@@ -355,7 +356,8 @@ async def open_share(
             index.feeds.set_number(OWN_FEED_LOST, 1)
         presence = Presence(index.database)
         with DiskStore(member.directory, presence) as store:
-            if store.unclean:
+            killed = store.unclean
+            if killed:
                 known, now = presence.totals().chunks, computer.wall()
                 store.recover(now)
                 if known:
@@ -363,7 +365,7 @@ async def open_share(
             _keep_own_certificate(index, member)
             async with trio.open_nursery() as nursery:
                 view = OwnerView(owners or OwnerChoice())
-                share = Share(home, member, index, presence, store, nursery, view, computer)
+                share = Share(home, member, index, presence, store, nursery, view, computer, killed)
                 nursery.start_soon(share.run_tasks)
                 try:
                     if share.feed is not None:

@@ -164,6 +164,10 @@ class Packs:
             data = os.pread(pack.descriptor, place.size, place.offset)
         except FileNotFoundError:
             raise UnavailableError("a chunk was moved while it was read: locate it again") from None
+        except NewerFormatError:
+            raise
+        except DamageError as error:  # a loss of power may leave less than the first bytes of a pack
+            raise BadChunkError(str(error)) from error
         except OSError as error:
             raise unreadable(error, self._directory) from error
         if len(data) != place.size:

@@ -200,6 +200,21 @@ def test_damage_in_the_middle_hides_nothing_behind_it(tmp_path: Path) -> None:
         assert damage == [Damage(pack, 0, PREAMBLE_BYTES, tail=False)]
 
 
+@pytest.mark.parametrize("left", [0, PREAMBLE_BYTES - 1])
+def test_a_pack_without_its_first_bytes_has_bad_chunks(tmp_path: Path, left: int) -> None:
+    """As a loss of power leaves it; who asks for the chunk can then get it elsewhere."""
+    catalogue = MemoryCatalogue()
+    with DiskStore(tmp_path, catalogue) as store:
+        store.put(*chunk(1, 500), now=1)
+    os.truncate(tmp_path / "packs/000001.pack", left)
+    with DiskStore(tmp_path, catalogue) as store:
+        with pytest.raises(BadChunkError, match="cut short"):
+            store.get(chunk(1, 500)[0])
+        store.quarantine(chunk(1, 500)[0])
+        store.put(*chunk(1, 500), now=2)
+        assert store.get(chunk(1, 500)[0]) == chunk(1, 500)[1]
+
+
 def test_bad_and_truncated_and_missing_chunks_are_told_apart(tmp_path: Path) -> None:
     catalogue = MemoryCatalogue()
     with DiskStore(tmp_path, catalogue) as store:
