@@ -158,6 +158,8 @@ class Feed:
         """Merge our small segments into larger ones, so that the head stays short; to be called in quiet moments."""
         if self._age():
             self._sign_head()
+            self._unsynced = True
+            self._wake.set()  # peers are told the old head, whose segments are gone, until this one is durable
 
     def commit(self) -> None:
         """Seal and commit: what was recorded survives a crash of the process. Raises SetupError, DamageError."""
