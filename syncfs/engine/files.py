@@ -9,6 +9,7 @@ import logging
 import os
 import stat
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import trio
 
@@ -151,8 +152,10 @@ class Files:
             return
         file.handles += 1
         try:
-            dirty = file.dirty or await self.settler.begin(file)
-            await dirty.truncate(size, self._chunks.plain, self._wall())
+            # Cutting a chunk short may wait for it; nobody may make a version of the file as it was meanwhile.
+            async with file.lock if size else nullcontext():
+                dirty = file.dirty or await self.settler.begin(file)
+                await dirty.truncate(size, self._chunks.plain, self._wall())
         finally:
             file.handles -= 1
         self._settle_if_unwritten(file)

@@ -108,10 +108,10 @@ class Settler:
 
     async def begin(self, file: OpenFile) -> Dirty:
         """The unsettled state of a file that is about to be written. Raises UnavailableError, DamageError."""
-        if file.dirty is None:
+        while file.dirty is None:
             content = file.content
             entries = await content.entries()
-            if file.dirty is None:
+            if file.dirty is None and file.content is content:
                 file.dirty = Dirty(content.size, entries, self._wall())
                 if content.inline:
                     file.dirty.write(0, content.inline, self._wall())
