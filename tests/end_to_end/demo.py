@@ -160,7 +160,8 @@ def back(demo: Demo, first: Peer, second: Peer) -> None:
 def stop(number: int, frame: FrameType | None) -> None:
     """A signal ends the demonstration like an error, so that everything is taken down; a second one changes nothing."""
     for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_IGN)
+        # A function, since Python complains of a signal that arrives while its handler becomes SIG_IGN.
+        signal.signal(each, lambda number, frame: None)
     raise KeyboardInterrupt
 
 
