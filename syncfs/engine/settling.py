@@ -148,7 +148,8 @@ class Settler:
     async def settle(self, file: OpenFile, asked: bool = False) -> None:
         """Make a version of what was written to a file until now. Raises SetupError, UnavailableError.
 
-        `asked` marks it as one that history keeps, however soon the next one follows.
+        `asked` marks it as one that history keeps, however soon the next one follows; so does an fsync that went to a
+        journal.
         """
         async with file.lock:
             dirty = file.dirty
@@ -156,7 +157,7 @@ class Settler:
                 return
             self._closed.pop(file, None)
             try:
-                await self._settle(file, dirty, asked)
+                await self._settle(file, dirty, asked or self._journals.has(dirty))
                 self._failed.pop(file, None)
             except Exception as error:
                 self._failed[file] = _told(error)

@@ -166,3 +166,22 @@ async def test_changes_of_a_peer_are_told_before_anything_else_can_happen(tmp_pa
         share.volume.watch(told.append)
         await share.replicator._apply(device, SegmentRef(1, 1, segment.address, len(segment.data)), segment.data)
         assert InodeChanged(made.ino, True) in told
+
+
+async def test_history_keeps_what_was_flushed_to_a_journal(tmp_path: Path) -> None:
+    create_share(tmp_path, "s", {}, os.urandom)
+    async with open_share(tmp_path, "s") as share:
+        volume = share.volume
+        made = await new_file(volume, b"old" * 3000)
+        await volume.flush()
+        for content in (b"first", b"second"):
+            handle = (await volume.open(made.ino, os.O_RDWR, 0)).handle
+            await volume.write(handle, 0, content)
+            await volume.fsync(handle, False)
+            await volume.write(handle, 20, content)
+            await volume.fsync(handle, False)
+            await volume.release(handle)
+            await volume.flush()
+        versions = [version.stamp for version in share.index.versions_of(made.ino)]
+        asked = {stamp for (stamp,) in share.index.database.rows("SELECT stamp FROM asked")}
+        assert asked == set(versions[:-1]) and len(asked) == 2
