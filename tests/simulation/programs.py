@@ -166,8 +166,7 @@ class Worker:
             done = await self._write_some(handle, attributes.ino, b"", flush=True)
         if self._dice.random() < 0.3:
             await self._pause()
-        self._removes(spot.attributes.ino)
-        await self._volume.rename(spot.parent, name, spot.parent, spot.name, RenameFlags.NONE)
+        await self._move(spot.parent, name, spot.parent, spot.name, RenameFlags.NONE)
         return f"{spot} by #{attributes.ino} {done}"
 
     async def _truncate(self) -> str:
@@ -250,11 +249,16 @@ class Worker:
         parent, path = self._folder()
         name = self._dice.choice((spot.name, *(FOLDERS if spot.kind == stat.S_IFDIR else FILES)))
         flags = self._dice.choice((RenameFlags.NONE, RenameFlags.NONE, RenameFlags.NOREPLACE))
-        there = [one.attributes for one in self._listed(parent) if one.name == name]
-        if there and flags is RenameFlags.NONE and there[0].ino != spot.attributes.ino:
-            self._removes(there[0].ino)
-        await self._volume.rename(spot.parent, spot.name, parent, name, flags)
+        await self._move(spot.parent, spot.name, parent, name, flags)
         return f"{spot} to {path.decode()}/{name.decode()}"
+
+    async def _move(self, old_parent: int, old_name: bytes, parent: int, name: bytes, flags: RenameFlags) -> None:
+        # What is written comes first, as in the volume, so that nothing happens between looking and moving.
+        await self._share.files.settle_node(self._volume.lookup(old_parent, old_name).ino)
+        there = [one.attributes.ino for one in self._listed(parent) if one.name == name]
+        if there and flags is RenameFlags.NONE:
+            self._removes(there[0])
+        await self._volume.rename(old_parent, old_name, parent, name, flags)
 
     async def _exchange(self) -> str:
         one, other = self._any(), self._any()
