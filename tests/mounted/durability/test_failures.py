@@ -17,7 +17,7 @@ from tests.end_to_end.conftest import Group
 from tests.end_to_end.peer import SHARE, Peer, same, until
 from tests.end_to_end.trees import differences, scan
 from tests.mounted.durability.conftest import home_of, killing
-from tests.mounted.durability.disk import MIB, Disk, ThinDisk
+from tests.mounted.durability.disk import MIB, Disk, ThinDisk, run
 
 pytestmark = [pytest.mark.fuse, pytest.mark.root, pytest.mark.timeout(300)]
 
@@ -161,6 +161,28 @@ def test_a_disk_that_fails_to_write_and_heals(group: Group, on_disk: AddOnDisk, 
     with killing(one.pid):
         disk.cut()
     disk.unmount()
+    disk.mount()
+    one.start("xattr=on")
+    goes_on(one, other, saved)
+
+
+def test_a_disk_that_becomes_read_only(group: Group, on_disk: AddOnDisk, tmp_path: Path) -> None:
+    """As ext4 makes itself after an error; such a disk has to be mounted anew, so syncfs is started anew as well."""
+    disk = Disk(tmp_path / "image", home_of(tmp_path, "read-only"), 128, options=",errors=remount-ro")
+    one, other = on_disk("read-only", disk), group.add("other")
+    saved = {"before": content(0, 3 * MIB)}
+    save(one / "before", saved["before"])
+    Path(f"/sys/fs/ext4/{Path(disk.device).name}/trigger_fs_error").write_text("1")
+    with pytest.raises(OSError) as caught:
+        save(one / "meanwhile", content(1, 300_000))
+    assert caught.value.errno in (errno.EROFS, errno.EIO)
+    assert (one / "before").read_bytes() == saved["before"]
+    status = one.status()
+    assert status["state"] == "degraded" and status["reasons"], status
+    with killing(one.pid):
+        pass
+    disk.unmount()
+    run("e2fsck", "-f", "-p", str(disk.image), accept=(0, 1))
     disk.mount()
     one.start("xattr=on")
     goes_on(one, other, saved)
