@@ -308,7 +308,8 @@ class Worker:
 
     def _removes(self, ino: int) -> None:
         """A name of this file is about to be removed here: what it holds unsettled may go with it."""
-        if self._share.files.dirty_of(ino) is not None or self._share.files.is_open(ino):
+        files = self._share.files
+        if self._lock(ino).locked() or any(file.ino == ino for file in files.settler.files()):
             self._promises.given_up(self._node.name, self._id(ino))
 
     # --- attributes -------------------------------------------------------------------------------------------------
