@@ -31,7 +31,7 @@ class Dirty:
         self._shrunk: int | None = None
         self._moves = 0
         self.has_cuts = False
-        """Whether any chunk was cut, so that the written bytes alone no longer tell the difference to the version."""
+        """Whether only a version can tell what was written: a chunk was cut, or no version could be made of it."""
 
     @property
     def held(self) -> int:
@@ -178,11 +178,14 @@ class Dirty:
         cut = sum(min(chunk_span(index)[1], self.size) - chunk_start(index) for index in spans)
         return cut > factor * written
 
-    def rebase(self) -> None:
-        """A version was made of all that is cut: what is left over is the difference to that version."""
+    def begin_version(self) -> None:
+        """A version is being made of what is here now: what is written from now on is the difference to it.
+
+        If it cannot be recorded, `has_cuts` has to be set.
+        """
         self.has_cuts = bool(self._cutting)
         self._shrunk = None
-        self._unsaved = [(start, start + length) for start, length in self._extents.pieces_lengths()]
+        self._unsaved = []
 
     def complete_plain(self, index: int) -> bytes | None:
         """The content of a chunk that lies whole in the extents."""

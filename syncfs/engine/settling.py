@@ -159,9 +159,11 @@ class Settler:
             try:
                 await self._settle(file, dirty, asked or self._journals.has(dirty))
                 self._failed.pop(file, None)
-            except Exception as error:
-                self._failed[file] = _told(error)
-                self._news.set()
+            except BaseException as error:
+                dirty.has_cuts = True
+                if isinstance(error, Exception):
+                    self._failed[file] = _told(error)
+                    self._news.set()
                 raise
         self._made_progress()
 
@@ -231,10 +233,15 @@ class Settler:
                 plain = self._whole(file)
                 if plain is not None and file.dirty is not None:
                     file.lock.acquire_nowait()
+                    file.dirty.begin_version()
                     batch.append((file, file.dirty, plain))
             try:
                 if batch:
                     await self._settle_batch(batch)
+            except BaseException:
+                for _, dirty, _ in batch:
+                    dirty.has_cuts = True
+                raise
             finally:
                 for file, _, _ in batch:
                     file.lock.release()
@@ -260,6 +267,7 @@ class Settler:
         done: list[tuple[OpenFile, Dirty, VersionRecord, bool]] = []
         for file, dirty, plain in batch:
             if file.dirty is not dirty or self.is_given_up(file):
+                dirty.has_cuts = True
                 continue
             depth, body = (0, entries[file]) if file in entries else (INLINE, plain)
             tick = self._feed.tick()
@@ -276,14 +284,14 @@ class Settler:
         if self.is_given_up(file):
             self._settled(file, None)
             return
+        inline = await self._ready_for_version(dirty)
         size, mtime, ctime = dirty.size, dirty.mtime, dirty.ctime
-        if size <= INLINE_LIMIT:
-            depth, body = INLINE, bytes(await dirty.read(0, size, self._chunks.plain)).ljust(size, b"\0")
-        else:
-            await self._cut_touched(dirty)
-            depth, body = await self._manifest(dirty, size)
+        dirty.begin_version()
+        depth, body = (INLINE, inline) if inline is not None else await self._manifest(dirty, size)
+        if inline is None:
             await self._chunks.sync()
         if file.dirty is not dirty or self.is_given_up(file):
+            dirty.has_cuts = True
             return
         record = VersionRecord(self._feed.tick(), ctime, file.node, file.base, size, mtime, depth, body, asked)
         self._feed.record([record], dirty.adds)
@@ -304,11 +312,21 @@ class Settler:
         if unchanged:
             file.dirty = None
             self._unsettled.pop(file, None)
-        else:
-            dirty.rebase()
         self._failed.pop(file, None)
         self._journals.forget(dirty)
         self._settled(file, stamp)
+
+    async def _ready_for_version(self, dirty: Dirty) -> bytes | None:
+        """Bring a file to where a version can be made of it at once: gives its bytes if small, else seals all."""
+        while True:
+            if dirty.size > INLINE_LIMIT:
+                await self._cut_touched(dirty)
+                if dirty.size > INLINE_LIMIT:
+                    return None
+            else:
+                plain = bytes(await dirty.read(0, INLINE_LIMIT, self._chunks.plain))
+                if len(plain) == dirty.size:
+                    return plain
 
     async def _cut_touched(self, dirty: Dirty) -> None:
         """Seal all chunks that hold written bytes, and wait for those already being sealed."""

@@ -1,15 +1,18 @@
 """What happens to a file while something else about it waits for a disk or a peer."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from syncfs.engine.chunks import ChunkCache
 from syncfs.engine.posix import AttributeChange, Caller
 from syncfs.engine.setup import create_share
 from syncfs.engine.share import open_share
+from syncfs.model.chunking import chunk_start
 
 ME = Caller(0, 0)
 
@@ -45,4 +48,45 @@ async def test_a_version_made_while_a_truncation_waits_does_not_undo_it(
         await volume.flush()
         expected = content[:10] + b"x" + content[11:60_000]
         assert bytes(await volume.read(handle, 0, 200_000)) == expected
+        await volume.release(handle)
+
+
+async def test_what_was_sealed_while_a_version_was_made_is_in_what_the_next_fsync_keeps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, left = tmp_path / "home", tmp_path / "left"
+    create_share(home, "s", {}, os.urandom)
+    content, block = os.urandom(1_000_000), os.urandom(chunk_start(1))
+    expected = block + content[len(block) : 500_000] + b"x" + content[500_001:]
+    gate, waiting = trio.Event(), trio.Event()
+    sync = ChunkCache.sync
+
+    async def slow_at_first(self: ChunkCache) -> None:
+        if not waiting.is_set():
+            waiting.set()
+            await gate.wait()
+        await sync(self)
+
+    async with open_share(home, "s") as share:
+        volume = share.volume
+        _, handle = await volume.create(1, b"file", 0o644, os.O_RDWR, ME)
+        await volume.write(handle, 0, content)
+        await volume.flush()
+        await volume.write(handle, 10, b"something for a version to be made of")
+        monkeypatch.setattr(ChunkCache, "sync", slow_at_first)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(volume.flush)
+            await waiting.wait()
+            await volume.write(handle, 0, block)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            gate.set()
+        await volume.write(handle, 500_000, b"x")
+        await volume.fsync(handle, False)
+        shutil.copytree(home, left, symlinks=True)
+        await volume.release(handle)
+    async with open_share(left, "s") as share:
+        volume = share.volume
+        handle = (await volume.open(volume.lookup(1, b"file").ino, os.O_RDONLY, 0)).handle
+        found = b"".join([bytes(await volume.read(handle, at, 100_000)) for at in range(0, 1_000_000, 100_000)])
+        assert found == expected
         await volume.release(handle)

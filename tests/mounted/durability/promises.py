@@ -59,6 +59,14 @@ class Content:
         ordered = sorted(edges)
         return all(self._explains_part(found, *part) for part in pairwise(ordered))
 
+    def difference(self, found: bytes) -> str:
+        """Where other bytes were found than those now in the file."""
+        places = [at for at, (one, other) in enumerate(zip(self.now, found, strict=False)) if one != other]
+        if not places:
+            return "the same bytes as far as both go"
+        zeros = "zeros" if not any(found[places[0] : places[-1] + 1]) else "other bytes"
+        return f"{zeros} at {len(places)} places from {places[0]} to {places[-1]}"
+
     def _explains_part(self, found: bytes, start: int, stop: int) -> bool:
         part = found[start:stop]
         layers = [self.kept[start:stop].ljust(stop - start, b"\0")]
@@ -93,13 +101,17 @@ class Promises:
                 if None not in options:
                     faults.append(f"{name} is gone")
             elif not any(option is not None and option.explains(content) for option in options):
-                faults.append(f"{name} has {len(content)} bytes that are not what was kept: {self._told(options)}")
+                faults.append(
+                    f"{name} has {len(content)} bytes that are not what was kept: {self._told(options, content)}"
+                )
         return faults
 
     @staticmethod
-    def _told(options: list[Content | None]) -> str:
+    def _told(options: list[Content | None], found: bytes) -> str:
         return "; ".join(
-            "nothing" if one is None else f"sizes {sorted(one.sizes)}, {len(one.writes)} writes since"
+            "nothing"
+            if one is None
+            else f"sizes {sorted(one.sizes)}, {len(one.writes)} writes since, {one.difference(found)}"
             for one in options
         )
 
