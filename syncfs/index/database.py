@@ -25,6 +25,8 @@ _CACHE_KIB = 32 * 1024
 _STATEMENTS = 256
 CHECKPOINT_BYTES = 16 * 1024 * 1024
 """A write-ahead log that has grown to so many bytes wants a checkpoint."""
+_KEPT_LOG_BYTES = 4 * 1024 * 1024
+"""A log that is begun anew after a checkpoint keeps so much of its file."""
 
 
 class IndexDatabase:
@@ -57,6 +59,7 @@ class IndexDatabase:
             for pragma in (
                 "synchronous = NORMAL",
                 "wal_autocheckpoint = 0",
+                f"journal_size_limit = {_KEPT_LOG_BYTES}",
                 f"cache_size = -{_CACHE_KIB}",
                 "temp_store = MEMORY",
             ):
@@ -162,6 +165,7 @@ class IndexDatabase:
                     "holds it, and start syncfs again"
                 )
             raise translate(error, self.path) from error
+        self._log.give_back()
 
     def sync(self) -> None:
         """Make every commit so far survive a loss of power; for a thread. Raises SetupError."""

@@ -1,5 +1,7 @@
 """The write-ahead log of an index as a file: space reserved ahead of it, and syncs that cannot be trusted any more.
 
+What a large transaction had reserved and did not need is given back when it ends.
+
 After an fdatasync has failed the kernel takes the pages that it could not write for clean, and the next one succeeds
 without them (measured with ext4: even writing the same bytes once more does not bring them to the disk, since their
 blocks stay marked as unwritten). So nothing is promised any more after a failure, until the index is opened anew.
@@ -28,6 +30,8 @@ class Log:
         self._path = path
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._reserved = 0
+        self._size = 0
+        self._shared = False
         self._failure: SetupError | None = None
         try:
             self._descriptor = os.open(f"{path}-wal", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -45,22 +49,33 @@ class Log:
         """The bytes of the file."""
         return os.fstat(self._descriptor).st_size
 
+    def give_back(self) -> None:
+        """Free the space reserved for a large transaction that is over, as far as the log did not grow into it."""
+        size = self.size
+        if self._reserved > size + 2 * STEP_BYTES:
+            os.truncate(self._descriptor, size)  # to the size it has: only what is reserved beyond goes
+            self._reserved = size
+
     def reserve(self, changes: int) -> None:
         """Have space on the disk for a transaction that has changed so many rows, and for what it does next.
 
         Raises SetupError with ENOSPC; nothing has happened then.
         """
         size = self.size
+        if size < self._size:  # SQLite has begun the log anew and shortened the file
+            self._reserved = min(self._reserved, size)
+        self._size = size
         if size + changes * BYTES_FOR_CHANGE + STEP_BYTES // 2 <= self._reserved:
             return
         wanted = size + changes * BYTES_FOR_CHANGE + STEP_BYTES
         self._allocate(self._descriptor, wanted)
-        if not self._reserved:
+        if not self._shared:
             shared = os.open(f"{self._path}-shm", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 self._allocate(shared, SHARED_MEMORY_BYTES)
             finally:
                 os.close(shared)
+            self._shared = True
         self._reserved = wanted
 
     def _allocate(self, descriptor: int, size: int) -> None:

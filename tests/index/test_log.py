@@ -1,0 +1,38 @@
+"""The space that the index's log takes on the disk."""
+
+import os
+from pathlib import Path
+
+from syncfs.index.database import CHECKPOINT_BYTES, IndexDatabase
+from syncfs.index.log import STEP_BYTES
+
+ROW = b"x" * 500
+
+
+def fill(database: IndexDatabase, count: int) -> None:
+    for number in range(count):
+        with database.whole():
+            database.write("INSERT OR REPLACE INTO settings VALUES (?, ?, ?)", (f"{number}", ROW, ROW[:24]))
+    database.commit()
+
+
+def taken(path: Path) -> int:
+    return os.stat(f"{path}-wal").st_blocks * 512
+
+
+def test_a_large_transaction_gives_back_what_it_had_reserved(tmp_path: Path) -> None:
+    path = tmp_path / "index.db"
+    with IndexDatabase(path) as database:
+        fill(database, 5_000)
+        assert taken(path) <= database.log_bytes() + 3 * STEP_BYTES
+
+
+def test_a_log_is_shortened_after_its_checkpoint_and_has_its_space_reserved_again(tmp_path: Path) -> None:
+    path = tmp_path / "index.db"
+    with IndexDatabase(path) as database:
+        while database.log_bytes() < CHECKPOINT_BYTES:
+            fill(database, 2_000)
+        database.checkpoint()
+        fill(database, 1)
+        assert database.log_bytes() <= STEP_BYTES
+        assert STEP_BYTES // 2 <= taken(path) <= 3 * STEP_BYTES
