@@ -5,7 +5,6 @@ names (`create`, `replace`, `unlink`, `rename`) may or may not have happened unt
 whole: what a rename put under a name has all its bytes (ext4's promise with data=ordered and auto_da_alloc).
 """
 
-import copy
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -28,9 +27,19 @@ class Content:
     now: bytearray = field(default_factory=bytearray)
     sizes: set[int] = field(default_factory=lambda: {0})
     writes: list[tuple[int, bytes]] = field(default_factory=list)
+    earlier: "Content | None" = None
+    """The same file as its former name may show it, where the rename may not have happened: it is changed with this."""
+
+    def moved(self) -> "Content":
+        """The same file under its new name: whoever sees that name sees everything written before."""
+        found = Content(self.kept, bytearray(self.now), earlier=self)
+        found.keep(moving=True)
+        return found
 
     def write(self, at: int, data: bytes) -> None:
         """Bytes were put; what they are is certain when the file is kept."""
+        if self.earlier is not None:
+            self.earlier.write(at, data)
         if at > len(self.now):
             self.now.extend(bytes(at - len(self.now)))
         self.now[at : at + len(data)] = data
@@ -39,14 +48,18 @@ class Content:
 
     def truncate(self, size: int) -> None:
         """The size was set; what was beyond it may be there or be zeros."""
+        if self.earlier is not None:
+            self.earlier.truncate(size)
         if size < len(self.now):
             self.writes.append((size, bytes(len(self.now) - size)))
         del self.now[size:]
         self.now.extend(bytes(size - len(self.now)))
         self.sizes.add(size)
 
-    def keep(self) -> None:
-        """All of it is certain from now on."""
+    def keep(self, moving: bool = False) -> None:
+        """All of it is certain from now on, under this name at least."""
+        if self.earlier is not None and not moving:
+            self.earlier.keep()
         self.kept, self.sizes, self.writes = bytes(self.now), {len(self.now)}, []
 
     def explains(self, found: bytes) -> bool:
@@ -134,8 +147,7 @@ class Promises:
         self._options(name).append(None)
 
     def _rename(self, name: str, other: str) -> None:
-        content = copy.deepcopy(self._current(name))
-        content.keep()
+        content = self._current(name).moved()
         self._options(other).append(content)
         self._options(name).append(None)
 

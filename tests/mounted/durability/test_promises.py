@@ -29,6 +29,12 @@ KEPT = [["create", "f"], ["write", "f", 0, 1, 1000], ["kept", "f"]]
         ([*KEPT, ["unlink", "f"], ["named"]], [None], [A, b""]),
         ([*KEPT, ["rename", "f", "g"]], [A, None], [b"", B]),
         ([*KEPT, ["rename", "f", "g"], ["named"]], [None], [A]),
+        (
+            [*KEPT, ["rename", "f", "g"], ["write", "g", 500, 2, 1000]],
+            [A, None, A[:500] + B],  # the bytes may outlive the crash where the name does not
+            [B, B + A[:500]],
+        ),
+        ([["create", "g"], ["write", "g", 0, 1, 1000], ["rename", "g", "f"]], [A, None], [b"", A[:500] + bytes(500)]),
         ([*KEPT, ["replace", "f", 2, 1000], ["write", "f", 0, 3, 1000], ["kept", "f"]], [C], [A, B]),
     ],
 )
