@@ -33,6 +33,8 @@ from syncfs.model.reports import (
 
 MIN_INTERVAL = 0.1
 """Seconds between two parts of a watch, at least, so that a watcher cannot load the share."""
+LOOK_SECONDS = 0.5
+"""The rates that one answer tells are those of so long a look."""
 MAX_LOG = 100_000
 
 A = TypeVar("A", bound=Struct)
@@ -134,6 +136,8 @@ async def _transfers(call: Call[ShareService, TransfersArguments]) -> TransferRe
     while call.arguments.watch:
         await call.send_part(call.service.transfers())
         await call.pause(max(call.arguments.interval, MIN_INTERVAL))
+    call.service.transfers()
+    await call.pause(LOOK_SECONDS)
     return call.service.transfers()
 
 

@@ -120,6 +120,10 @@ class ChunkCache:
         chunk, address = _split(entry)
         return self._memory.get(chunk) is not None or address in self._arrivals or self.has_sealed(address)
 
+    def is_kept(self, entry: bytes) -> bool:
+        """Whether a chunk is in the store, or about to be."""
+        return self.has_sealed(_split(entry)[1])
+
     async def plain(self, entry: bytes, urgency: Urgency = Urgency.READ) -> bytes:
         """The plaintext of a chunk. Raises UnavailableError where no peer has it, SetupError where the disk refuses."""
         chunk, address = _split(entry)

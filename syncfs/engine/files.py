@@ -88,6 +88,10 @@ class Files:
         file = self._files.get(ino)
         return file is not None and file.handles > 0
 
+    def waiting(self, since: float) -> list[OpenFile]:
+        """The files with a read that waits for a disk or a peer, or did so since a time of trio's clock."""
+        return [file for file in self._files.values() if file.waiting or file.waited >= since]
+
     def open(self, node: Node, flags: int) -> tuple[int, bool]:
         """Open a regular file: (handle, whether the kernel's cached pages still show this content)."""
         if node.kind != stat.S_IFREG:
@@ -123,9 +127,14 @@ class Files:
         ready = content.read_ready(offset, offset + size)
         if ready is not None:
             return ready
-        if content.size <= SMALL_FILE:
-            await self._siblings.bring(file.ino)
-        return await content.read(offset, offset + size)
+        file.waiting += 1
+        try:
+            if content.size <= SMALL_FILE:
+                await self._siblings.bring(file.ino)
+            return await content.read(offset, offset + size)
+        finally:
+            file.waiting -= 1
+            file.waited = trio.current_time()
 
     async def write(self, number: int, offset: int, data: bytes) -> int:
         """Put bytes into an open file; returns how many. Raises UnavailableError, SetupError, PosixError."""

@@ -1,5 +1,6 @@
 """A file as those who have it open on this computer see it."""
 
+import math
 from dataclasses import dataclass, field
 
 import trio
@@ -15,7 +16,8 @@ class OpenFile:
     """The content of one node since somebody opened it: the version it started from, and what was written over it.
 
     `base` are the versions that the next one replaces, `versions` counts those made since the file was opened. `lock`
-    is held while a version is being made.
+    is held while a version is being made. `waiting` counts reads that wait for a disk or a peer, and `waited` tells
+    when the last one ended.
     """
 
     ino: int
@@ -26,6 +28,8 @@ class OpenFile:
     handles: int = 0
     writers: int = 0
     versions: int = 0
+    waiting: int = 0
+    waited: float = -math.inf
     lock: trio.Lock = field(default_factory=trio.Lock)
 
 

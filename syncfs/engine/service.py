@@ -3,11 +3,10 @@
 import os
 from datetime import UTC, datetime
 
-import trio
-
 from syncfs.crypto.vault import Vault
 from syncfs.engine.checking import check_open_share
 from syncfs.engine.log import log
+from syncfs.engine.moving import Moving
 from syncfs.engine.retention import SETTING as RETENTION
 from syncfs.engine.share import Share
 from syncfs.model.errors import UsageError
@@ -18,18 +17,15 @@ from syncfs.model.reports import (
     ConflictReport,
     LogEntry,
     PeerReport,
-    Rates,
     RestoreReport,
     ShareStatus,
     State,
-    Transfer,
     TransferReport,
     UndoReport,
     VersionReport,
     moment,
 )
-
-SAMPLE_SECONDS = 0.5
+from syncfs.transport.link import Link
 
 
 class RunningShare:
@@ -38,9 +34,10 @@ class RunningShare:
     def __init__(self, share: Share, mountpoint: str | None) -> None:
         self._share = share
         self._mountpoint = mountpoint
-        self._sample = (trio.current_time(), 0, 0)
-        self._rates = Rates()
-        self._ended = [0, 0]
+        self._moving = Moving(share.index, share.files, share.chunks, share.fetcher, self._links)
+
+    def _links(self) -> list[Link]:
+        return self._share.peers.links if self._share.peers is not None else []
 
     def status(self) -> ShareStatus:
         """The share at a glance."""
@@ -53,7 +50,7 @@ class RunningShare:
         if share.replicator.last_refusal:
             reasons.append(f"refused: {share.replicator.last_refusal}")
         reasons += share.clocks.reasons
-        links = share.peers.links if share.peers is not None else []
+        links = self._links()
         if not links and share.peers is not None and share.peers.last_problem:
             reasons.append(f"no peer is connected; the last try: {share.peers.last_problem}")
         state: State = "running"
@@ -71,20 +68,20 @@ class RunningShare:
             mountpoint=self._mountpoint,
             pid=os.getpid(),
             since=moment(share.started),
-            listen=f":{share.listen_port}" if share.listen_port else None,
+            listen=share.listens_at,
             peers=len(links),
             files=files,
             bytes=size,
             cached_bytes=share.presence.totals().bytes,
             pending_bytes=pending,
             in_sync=bool(links) and share.replicator.in_sync() and not share.files.unsettled and not share.missing,
-            rates=self._measure(),
+            rates=self._moving.rates(),
         )
 
     def peers(self) -> list[PeerReport]:
         """All peers that the share knows, connected ones first."""
         share = self._share
-        links = share.peers.links if share.peers is not None else []
+        links = self._links()
         reports = [
             PeerReport(
                 device=link.peer.device.hex(),
@@ -95,6 +92,7 @@ class RunningShare:
                 address=link.peer.address,
                 seen=datetime.now(UTC),
                 in_sync=share.replicator.is_level(link),
+                rates=self._moving.rates_of(link),
                 latency=link.latency,
             )
             for link in sorted(links, key=lambda link: link.peer.name)
@@ -108,12 +106,13 @@ class RunningShare:
     def transfers(self) -> TransferReport:
         """What moves at this moment."""
         share = self._share
-        moving = [
-            Transfer("down", "read", None, link.peer.name, link.bytes_in)
-            for link in (share.peers.links if share.peers is not None else [])
-            if share.fetcher.owed_by(link)
-        ]
-        return TransferReport(share.member.keys.share_id, share.member.name, datetime.now(UTC), self._measure(), moving)
+        return TransferReport(
+            share.member.keys.share_id,
+            share.member.name,
+            datetime.now(UTC),
+            self._moving.rates(),
+            self._moving.transfers(),
+        )
 
     def settings(self) -> dict[str, str]:
         """The settings of this share on this computer."""
@@ -176,14 +175,3 @@ class RunningShare:
         report = await self._share.collector.collect()
         await self._share.give_back()
         return report
-
-    def _measure(self) -> Rates:
-        links = self._share.peers.links if self._share.peers is not None else []
-        down = sum(link.bytes_in for link in links)
-        up = sum(link.bytes_out for link in links)
-        then, old_down, old_up = self._sample
-        passed = trio.current_time() - then
-        if passed >= SAMPLE_SECONDS:
-            self._rates = Rates(max(0, int((down - old_down) / passed)), max(0, int((up - old_up) / passed)))
-            self._sample = (trio.current_time(), down, up)
-        return self._rates

@@ -94,6 +94,7 @@ class Share:
         self.stopping = trio.Event()
         self._keys = member.keys
         self._carried_salt = index.feeds.text(CARRIED_SALT)
+        self._host = ""
         self._port = 0
         self._tidy = trio.Event()
         self._told = trio.Event()
@@ -177,6 +178,7 @@ class Share:
         host, port = parse_endpoint(options.get("listen") or "[::]:0")
         listeners = await network.listen("" if host == "::" else host, port)
         self._port = local_port(listeners)
+        self._host = f"[{host}]" if ":" in host else host
         self.peers = Peers(network, self.credentials, self.directory, self.server.serve, [self, self.clocks])
         found = self._sources() if sources is None else sources
         announce = partial(Announcement, self._keys.rendezvous_key)
@@ -188,9 +190,9 @@ class Share:
         return 0 if self.filler is None else self.filler.missing
 
     @property
-    def listen_port(self) -> int:
-        """The TCP port that peers can reach us on; 0 while offline."""
-        return self._port
+    def listens_at(self) -> str | None:
+        """The address and port that peers can reach us on, `[::]` standing for all; None while offline."""
+        return f"{self._host}:{self._port}" if self._port else None
 
     async def first_tree(self) -> None:
         """In a share that has no record yet, wait a little for a peer to tell the tree, and longer while it does."""

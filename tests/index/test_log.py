@@ -1,6 +1,5 @@
 """The space that the index's log takes on the disk."""
 
-import os
 from pathlib import Path
 
 from syncfs.index.database import CHECKPOINT_BYTES, IndexDatabase
@@ -17,7 +16,7 @@ def fill(database: IndexDatabase, count: int) -> None:
 
 
 def taken(path: Path) -> int:
-    return os.stat(f"{path}-wal").st_blocks * 512
+    return path.with_name(f"{path.name}-wal").stat().st_blocks * 512
 
 
 def test_a_large_transaction_gives_back_what_it_had_reserved(tmp_path: Path) -> None:
