@@ -29,6 +29,7 @@ from syncfs.engine.posix import (
     StatFs,
 )
 from syncfs.engine.room import Room
+from syncfs.engine.stale import other_inodes, stale_names
 from syncfs.index.index import Changes, Index, Node
 from syncfs.model.errors import PosixError
 from syncfs.model.records import MAX_NAME, MAX_XATTR_BYTES, NodeRecord, Owner, Times
@@ -71,7 +72,7 @@ class Volume:
         """The node that a name shows. Raises PosixError."""
         if len(name) > MAX_NAME:
             raise PosixError(errno.ENAMETOOLONG)
-        node = self._index.lookup(parent, name)
+        node = self._index.lookup(self._index.nodes.shown_as(parent), name)
         if node is None:
             raise PosixError(errno.ENOENT)
         return self._attributes(node)
@@ -82,12 +83,12 @@ class Volume:
 
     def readdir(self, ino: int, after: int) -> Sequence[Listed]:
         """The entries of a directory after a cookie, some at a time, without . and .."""
-        listed = self._index.nodes.listed(ino, after - 2, LISTING)
+        listed = self._index.nodes.listed(self._index.nodes.shown_as(ino), after - 2, LISTING)
         return [Listed(cookie + 2, name, self._attributes(node)) for cookie, name, node in listed]
 
     def parent(self, ino: int) -> int:
         """The directory that holds a directory; the root holds itself."""
-        return self._index.parent_of(ino) or ino
+        return self._index.parent_of(self._index.nodes.shown_as(ino)) or ino
 
     def readlink(self, ino: int) -> bytes:
         """The target of a symlink. Raises PosixError."""
@@ -118,31 +119,32 @@ class Volume:
         """Give a node one more name. Raises PosixError."""
         self._naming.require_writable()
         with self._expecting((parent, name)):
-            self._naming.link(self._node(ino), parent, name)
+            self._naming.link(self._node(ino), self._index.nodes.shown_as(parent), name)
         return self.getattr(ino)
 
     def unlink(self, parent: int, name: bytes) -> None:
         """Take a name from a node. Raises PosixError."""
         self._naming.require_writable()
         with self._expecting((parent, name)):
-            self._naming.unlink(parent, name)
+            self._naming.unlink(self._index.nodes.shown_as(parent), name)
 
     def rmdir(self, parent: int, name: bytes) -> None:
         """Remove an empty directory. Raises PosixError."""
         self._naming.require_writable()
         with self._expecting((parent, name)):
-            self._naming.rmdir(parent, name)
+            self._naming.rmdir(self._index.nodes.shown_as(parent), name)
 
     async def rename(
         self, old_parent: int, old_name: bytes, new_parent: int, new_name: bytes, flags: RenameFlags
     ) -> None:
         """Move a name; what was written to the node comes first, as with data=ordered. Raises PosixError."""
         self._naming.require_writable()
-        node = self._index.lookup(old_parent, old_name)
+        shown_as = self._index.nodes.shown_as
+        node = self._index.lookup(shown_as(old_parent), old_name)
         if node is not None and self._files.dirty_of(node.ino) is not None:
             await self._files.settle_node(node.ino)
         with self._expecting((old_parent, old_name), (new_parent, new_name)):
-            self._naming.rename(old_parent, old_name, new_parent, new_name, flags)
+            self._naming.rename(shown_as(old_parent), old_name, shown_as(new_parent), new_name, flags)
 
     async def setattr(self, ino: int, change: AttributeChange, handle: int | None) -> Attributes:
         """Change attributes. Raises PosixError, UnavailableError."""
@@ -288,9 +290,11 @@ class Volume:
     def applied(self, changes: Changes, *, own: bool) -> None:
         """Records were applied to the index: tell the watchers what they cannot know."""
         self.generation += 1
-        for (parent, name), removed in changes.entries.items():
+        for (parent, name), removed in stale_names(self._index, changes).items():
             if not own or (parent, name) not in self._own:
                 self._tell(EntryChanged(parent, name, removed))
+        for ino in other_inodes(self._index, changes):
+            self._tell(InodeChanged(ino, False))
         if own and not self._behind_kernel:
             return
         for ino in changes.contents:
@@ -323,7 +327,7 @@ class Volume:
             if stat.S_ISDIR(mode):
                 mode |= stat.S_ISGID
         with self._expecting((parent, name)):
-            ino = self._naming.new(parent, name, mode, owner, rdev=rdev, target=target)
+            ino = self._naming.new(directory.ino, name, mode, owner, rdev=rdev, target=target)
         return self.getattr(ino)
 
     def _make_own(self, ino: int) -> None:
@@ -332,7 +336,7 @@ class Volume:
             self._naming.own(ino)
 
     def _node(self, ino: int) -> Node:
-        node = self._index.nodes.get(ino)
+        node = self._index.nodes.get(self._index.nodes.shown_as(ino))
         if node is None or node.kind == 0:
             raise PosixError(errno.ENOENT)
         return node

@@ -202,6 +202,10 @@ class Index:
                 node = self.lookup(node.ino, name) if node else None
         return node
 
+    def merged_inos(self, ino: int) -> frozenset[int]:
+        """The directories that are shown as one with this one, which stands for them."""
+        return self._view.merged_with(ino)
+
     def merged_with(self, ino: int) -> list[NodeId]:
         """The directories that are shown as one with this one, itself first."""
         rows = self.database.rows(

@@ -209,6 +209,17 @@ class NodeTable:
         self.changed.add(ino)
         return node
 
+    def merged(self) -> list[tuple[int, int]]:
+        """The directories that are shown as one with another, and that one."""
+        return self._database.rows(
+            "SELECT ino, view_of FROM nodes WHERE view_of IS NOT NULL AND kind = ?", (stat.S_IFDIR,)
+        )
+
+    def shown_as(self, ino: int) -> int:
+        """The directory that stands for a directory, which is itself unless it is shown as one with another."""
+        node = self.get(ino)
+        return node.view_of if node is not None and node.view_of is not None and node.is_directory else ino
+
     def _first_free(self) -> int:
         row = self._database.read("SELECT seq FROM sqlite_sequence WHERE name = 'nodes'")
         return ROOT_INO + 1 if row is None else row[0] + 1

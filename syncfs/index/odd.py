@@ -32,10 +32,19 @@ class Places:
         # First in, first out: directories that were merged and then moved into each other seem to be a cycle until the
         # place further up is derived, and what is in a cycle could go on marking itself for ever.
         self._marked: OrderedDict[Place, None] = OrderedDict()
+        self._merged: dict[int, frozenset[int]] = {}
+        self.forget_cached()
 
     def forget_cached(self) -> None:
-        """Forget what is marked, after a rollback."""
+        """Forget what is marked, and read again what is kept in memory, after a rollback."""
         self._marked.clear()
+        self._merged.clear()
+        for ino, shown in self._nodes.merged():
+            self._merged[shown] = self.merged_with(shown) | {ino}
+
+    def merged_with(self, directory: int) -> frozenset[int]:
+        """The directories that are shown as one with this one, and do not stand for it."""
+        return self._merged.get(directory, frozenset())
 
     def mark(self, parent: int | None, name: bytes) -> None:
         """Something changed at a place, if it is one."""
@@ -110,6 +119,10 @@ class Places:
         if before == other:
             return
         self._nodes.set(directory, view_of=other)
+        if before is not None:
+            self._merged[before] = self.merged_with(before) - {directory}
+        if other is not None:
+            self._merged[other] = self.merged_with(other) | {directory}
         for name in self._links.show_all(directory, before or directory, other or directory):
             self.mark(before or directory, name)
             self.mark(other or directory, name)

@@ -85,6 +85,10 @@ class View:
         """A directory came, went or was placed elsewhere."""
         self._moves.changed(node)
 
+    def merged_with(self, directory: int) -> frozenset[int]:
+        """The directories that are shown as one with this one, and do not stand for it."""
+        return self._places.merged_with(directory)
+
     @property
     def undoes_moves(self) -> bool:
         """Whether any directory is not where its record puts it."""
@@ -164,7 +168,7 @@ class View:
         shown = self._shown_folder(node, links) if node.is_directory else self._shown_file(node, links)
         revived = False
         for link in links:
-            parent = self._shown_as(link.parent) if link.link in shown else None
+            parent = self._nodes.shown_as(link.parent) if link.link in shown else None
             if parent is not None:
                 revived |= bool(link.deleted)
             if parent != link.shown_parent:
@@ -234,10 +238,6 @@ class View:
         if row is None:
             return None
         return Version(split_stamps(row[0]), content_digest(*row[1:]))
-
-    def _shown_as(self, directory: int) -> int:
-        node = self._nodes.must(directory)
-        return node.view_of if node.view_of is not None and node.is_directory else directory
 
     def _entered(self, directory: int) -> None:
         """A living link came into a directory, which may have been dead."""
