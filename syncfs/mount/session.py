@@ -105,7 +105,7 @@ class _Session:
         mounted = table.mounted_at(self._path)
         minor = mounted.minor if mounted else -1
         try:
-            with Watchdog(self._path) as watchdog:
+            with Watchdog(self._path, minor) as watchdog:
                 self._invalidator.start()
                 self._volume.watch(self._invalidator.submit)
                 async with trio.open_nursery() as nursery:

@@ -1,6 +1,8 @@
 """SIGKILL of either peer at random moments while both write: what fsync promised is there, and all goes on."""
 
+import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -117,6 +119,37 @@ def crash_and_tell(group: Group, place: Path, times: int) -> None:
 
 def test_killed_peers_keep_what_was_fsynced(group: Group, tmp_path: Path) -> None:
     crash_and_tell(group, tmp_path, 8)
+
+
+def waits_in(place: str, pid: int) -> bool:
+    """Whether a thread of a process sleeps in a function of the kernel."""
+    return any(place in (task / "wchan").read_text() for task in Path(f"/proc/{pid}/task").iterdir())
+
+
+def test_a_peer_that_is_killed_while_it_tells_the_kernel_of_a_change_ends(group: Group) -> None:
+    holder, victim, other = (group.add(name) for name in ("holder", "victim", "other"))
+    (holder / "cold").write_bytes(random.Random(SEED).randbytes(8_000_000))
+    until(same(holder, victim, other), "all peers are in sync")
+    until(lambda: victim.status()["peers"] == other.status()["peers"] == 2, "all peers are linked")
+    with (victim / "cold").open("r+b", buffering=0) as file:
+        file.seek(5_000_001)
+        os.kill(holder.pid, signal.SIGSTOP)
+        try:
+            file.write(b"x")
+            # The rename waits for a chunk of the holder, and holds the lock of the directory meanwhile.
+            renaming = [sys.executable, "-c", "import os, sys; os.rename(sys.argv[1], sys.argv[2])"]
+            with subprocess.Popen(
+                [*renaming, victim / "cold", victim / "moved"], stderr=subprocess.PIPE, text=True
+            ) as program:
+                until(lambda: waits_in("request_wait_answer", program.pid), "the rename is under way")
+                (other / "new").touch()
+                until(lambda: waits_in("fuse_reverse_inval", victim.pid), "a notification waits for the directory")
+                victim.kill()
+                assert "ConnectionAbortedError" in program.communicate(timeout=20)[1]
+        finally:
+            os.kill(holder.pid, signal.SIGCONT)
+    victim.start("xattr=on")
+    assert (victim / "cold").exists() and (victim / "new").exists()
 
 
 @pytest.mark.soak
