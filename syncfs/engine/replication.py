@@ -328,9 +328,9 @@ class Replicator:
     ) -> None:
         message = Announce([head], self._certificate(device), _small(segments))
         for link, known in self._links.items():
-            if link is origin:
+            if link is origin or known.has.get(device, 0) >= sequence:
                 link.post(Have({device: sequence}))
-            elif max(known.has.get(device, 0), known.told.get(device, 0)) < sequence:
+            elif known.told.get(device, 0) < sequence:
                 known.told[device] = sequence
                 link.post(message)
 
