@@ -27,6 +27,8 @@ class Content:
     now: bytearray = field(default_factory=bytearray)
     sizes: set[int] = field(default_factory=lambda: {0})
     writes: list[tuple[int, bytes]] = field(default_factory=list)
+    growing: list[range] = field(default_factory=list)
+    """Sizes that the file had while a write that made it longer was under way."""
     earlier: "Content | None" = None
     """The same file as its former name may show it, where the rename may not have happened: it is changed with this."""
 
@@ -40,6 +42,7 @@ class Content:
         """Bytes were put; what they are is certain when the file is kept."""
         if self.earlier is not None:
             self.earlier.write(at, data)
+        self.growing.append(range(max(at, len(self.now)) + 1, at + len(data)))
         if at > len(self.now):
             self.now.extend(bytes(at - len(self.now)))
         self.now[at : at + len(data)] = data
@@ -60,11 +63,11 @@ class Content:
         """All of it is certain from now on, under this name at least."""
         if self.earlier is not None and not moving:
             self.earlier.keep()
-        self.kept, self.sizes, self.writes = bytes(self.now), {len(self.now)}, []
+        self.kept, self.sizes, self.writes, self.growing = bytes(self.now), {len(self.now)}, [], []
 
     def explains(self, found: bytes) -> bool:
         """Whether a crash may leave these bytes."""
-        if len(found) not in self.sizes:
+        if len(found) not in self.sizes and not any(len(found) in sizes for sizes in self.growing):
             return False
         edges = {0, len(found), min(len(self.kept), len(found))}
         for at, data in self.writes:

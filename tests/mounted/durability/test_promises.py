@@ -13,7 +13,7 @@ KEPT = [["create", "f"], ["write", "f", 0, 1, 1000], ["kept", "f"]]
     [
         ([], [None], [b""]),
         (KEPT[:1], [None, b""], [b"x"]),
-        (KEPT[:2], [None, b"", A, A[:500] + bytes(500)], [A[:500], B]),
+        (KEPT[:2], [None, b"", A[:500], A, A[:500] + bytes(500)], [A + b"x", B]),
         (KEPT, [A], [None, b"", A[:999], A + b"x", B]),
         (
             [*KEPT, ["write", "f", 500, 2, 1000]],
