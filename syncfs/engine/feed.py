@@ -173,7 +173,8 @@ class Feed:
         async with self._lock:
             if not (self._unsynced or self._pending or self._touched or self._index.database.dirty):
                 return
-            self._wake = trio.Event()
+            if self._wake.is_set():  # or `run` would go on waiting for one that nobody sets
+                self._wake = trio.Event()
             self.commit()
             self._unsynced = False
             sealed, self._sealed = self._sealed, []

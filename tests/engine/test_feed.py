@@ -5,9 +5,12 @@ from pathlib import Path
 
 import trio
 
+from syncfs.engine.feed import Feed
 from syncfs.engine.posix import Caller
 from syncfs.engine.setup import create_share
 from syncfs.engine.share import open_share
+from syncfs.model.ids import DeviceId
+from syncfs.model.records import NodeRecord
 from syncfs.wire.head import decode_head
 
 
@@ -43,3 +46,25 @@ async def test_merging_is_followed_by_a_flush_of_its_own(tmp_path: Path) -> None
         with trio.fail_after(10):
             while feed.durable_head == told:  # noqa: ASYNC110 - the feed tells no event of it
                 await trio.sleep(0.01)
+
+
+async def test_changes_are_published_also_after_a_flush_of_what_peers_sent(tmp_path: Path) -> None:
+    """The flush had made the publisher wait for a signal that nobody gave any more."""
+    create_share(tmp_path, "s", {}, os.urandom)
+    async with open_share(tmp_path, "s") as share:
+        feed = share.feed
+        assert feed is not None
+        share.volume.mkdir(1, b"before", 0o755, Caller(0, 0))
+        await wait_until_told(feed)
+        share.index.apply([NodeRecord(1, 0, b"n" * 16, mode=0o700)], DeviceId(b"another device.."))
+        share.commit()
+        await feed.durable()
+        share.volume.mkdir(1, b"after", 0o755, Caller(0, 0))
+        await wait_until_told(feed)
+
+
+async def wait_until_told(feed: Feed) -> None:
+    with trio.fail_after(10):
+        feed.seal()
+        while feed.durable_head is None or feed.durable_head[1] < feed.sequence:  # noqa: ASYNC110 - no event tells
+            await trio.sleep(0.01)
