@@ -18,7 +18,7 @@ from syncfs.index.index import Index
 from syncfs.model.errors import SyncfsError
 from syncfs.model.ids import NODE_BYTES, Address, NodeId
 from syncfs.model.records import NodeRecord, Record, Times
-from syncfs.wire.head import SegmentRef, sign_head
+from syncfs.wire.head import SegmentRef, decode_head, next_mark, sign_head
 from syncfs.wire.segment import decode_segment, encode_segment
 
 GATHER_SECONDS = 0.005
@@ -60,6 +60,8 @@ class Feed:
         self._changed = changed
         self._lamport = index.feeds.number("lamport")
         self._sequence = index.feeds.applied().get(self.device, 0)
+        head = index.feeds.head(self.device)
+        self._marks = {} if head is None else {ref.last: ref.mark for ref in decode_head(head[0]).segments}
         self._pending: list[Record] = []
         self._adds: list[bytes] = []
         self._touched: dict[NodeId, int] = {}
@@ -141,7 +143,9 @@ class Feed:
         adds, self._adds = self._adds, []
         for batch in batches(pending, MAX_SEGMENT_RECORDS, MAX_SEGMENT_BYTES):
             last = self._sequence + len(batch)
-            self._sealed.append(self._store_segment(batch, self._sequence + 1, last, adds))
+            address, data = self._store_segment(batch, self._sequence + 1, last, adds)
+            self._sealed.append((address, data))
+            self._marks[last] = next_mark(self._marks.get(self._sequence, b""), address)
             self._sequence, adds = last, []
         self._sign_head()
 
@@ -150,7 +154,11 @@ class Feed:
         if len(feeds.segments_of(self.device)) > MOST_SEGMENTS:
             self._age()
         feeds.set_number("lamport", self._lamport)
-        refs = [SegmentRef(first, last, address, size) for address, first, last, size in feeds.segments_of(self.device)]
+        refs = [
+            SegmentRef(first, last, address, size, self._marks.get(last, b""))
+            for address, first, last, size in feeds.segments_of(self.device)
+        ]
+        self._marks = {ref.last: ref.mark for ref in refs}
         head = sign_head(self._identity, self._sequence, refs, self._wall() // 10**9)
         feeds.set_head(self.device, head.encoded, self._sequence, self._sequence)
 

@@ -16,6 +16,7 @@ from syncfs.crypto.certificates import decode_certificate, encode_certificate, v
 from syncfs.crypto.keys import ReadKeys, Role
 from syncfs.crypto.sealing import check_address
 from syncfs.engine.feed import Feed
+from syncfs.engine.forks import Forks
 from syncfs.engine.rebuilding import OWN_FEED_LOST
 from syncfs.index.index import Changes, Index
 from syncfs.model.errors import BadChunkError, ForeignError, RefusedError, UnavailableError
@@ -76,6 +77,9 @@ class Replicator:
         """The last thing that a peer sent and we did not take, for `status`."""
         self.took: Callable[[int], object] = int
         """Hears of the oldest time (ns) in each batch of records that was applied."""
+        self.forks = Forks(index.feeds, None if feed is None else feed.device)
+        if feed is not None and self.forks.has(feed.device):
+            feed.forked = True
         self.taking = 0
         """Heads whose segments are being fetched or applied, or wait for it."""
         self._taken = trio.Event()
@@ -86,7 +90,8 @@ class Replicator:
         applied = self._index.feeds.applied()
         if self._feed is not None:
             applied[self._feed.device] = 0 if self._feed.durable_head is None else self._feed.durable_head[1]
-        link.post(Have({bytes(device): last for device, last in applied.items() if last}))
+        feeds = {bytes(device): last for device, last in applied.items() if last}
+        link.post(Have(feeds, self.forks.marks(self._heads())))
 
     async def attend(self, link: Link) -> None:
         """Nothing to do beside the link: all comes by messages."""
@@ -114,9 +119,13 @@ class Replicator:
         for device, sequence in message.feeds.items():
             known.has[device] = max(known.has.get(device, 0), sequence)
         heads, certificates = [], []
-        for device, head, sequence in self._heads():
+        ours = self._heads()
+        marks = self.forks.marks(ours) if message.marks else {}
+        for device, head, sequence in ours:
             has, told = known.has.get(device, 0), known.told.get(device, 0)
-            if sequence > has and (sequence > told or device in message.feeds):
+            theirs = message.marks.get(device) if message.feeds.get(device) == sequence else None
+            forked = theirs is not None and marks.get(device, theirs) != theirs
+            if forked or (sequence > has and (sequence > told or device in message.feeds)):
                 known.told[device] = sequence
                 heads.append(head)
                 certificates += self._certificate(device)
@@ -186,7 +195,12 @@ class Replicator:
     async def _take(self, link: Link, head: SignedHead, inside: Mapping[Address, bytes]) -> None:
         known = self._index.feeds.head(head.device)
         applied = 0 if known is None else known[2]
+        if known is not None and self.forks.contradicts(head):
+            self._forked(link, head)
+            return
         if known is not None and head.sequence <= known[1] and applied >= known[1]:
+            if self._feed is not None and head.device == self._feed.device:
+                await self._compare_own(link, head, inside)
             return
         if self._feed is not None and head.device == self._feed.device:
             verify_head(head)
@@ -198,10 +212,10 @@ class Replicator:
             )
             return
         self._verify(head)
+        if not await self._take_fresh(link, head, applied, inside):
+            self._forked(link, head)
+            return
         fresh = [ref for ref in head.segments if ref.last > applied]
-        for start in range(0, len(fresh), FETCH_AT_ONCE):
-            for ref, data in await self._segments(link, fresh[start : start + FETCH_AT_ONCE], inside):
-                await self._apply(head.device, ref, data)
         for ref in head.segments:
             if ref.last <= applied and not self._index.feeds.has_segment(ref.address):
                 for held, data in await self._segments(link, [ref], inside):
@@ -217,6 +231,41 @@ class Replicator:
             (address, inside[address]) for address in (Address(ref.address) for ref in fresh) if address in inside
         ]
         self._announce(head.device, head.encoded, head.sequence, passed_on, link)
+
+    async def _take_fresh(self, link: Link, head: SignedHead, applied: int, inside: Mapping[Address, bytes]) -> bool:
+        """Apply what is new; false, with nothing done, if it does not go on from what was `applied`."""
+        fresh = [ref for ref in head.segments if ref.last > applied]
+        for start in range(0, len(fresh), FETCH_AT_ONCE):
+            for ref, data in await self._segments(link, fresh[start : start + FETCH_AT_ONCE], inside):
+                if not await self._apply(head.device, ref, data, applied):
+                    return False
+        return True
+
+    async def _compare_own(self, link: Link, head: SignedHead, inside: Mapping[Address, bytes]) -> None:
+        """A peer holds an older head of ours, or one that a copy of this device has signed: look what it lists."""
+        verify_head(head)
+        for ref in head.segments:
+            if self._read is not None and not self._index.feeds.has_segment(ref.address):
+                ((_, data),) = await self._segments(link, [ref], inside)
+                public, records = decode_segment(self._read, data)
+                if not self.forks.is_ours(self._read, public.device, ref, records):
+                    self._forked(link, head)
+                    return
+
+    def _forked(self, link: Link, head: SignedHead) -> None:
+        """A device has signed a history that contradicts the one which we hold: refuse it, and say so."""
+        if self._feed is not None and head.device == self._feed.device:
+            verify_head(head)
+            self._feed.forked = True
+        else:
+            self._verify(head)
+        is_news = not self.forks.has(head.device)
+        sentence = self.forks.note(head.device)
+        if is_news:
+            _log.warning("%s", sentence)
+        known = self._index.feeds.head(head.device)
+        if known is not None and link.peer.device == head.device:
+            link.post(Announce([known[0]], self._certificate(head.device)))  # so that it learns of it, too
 
     def _verify(self, head: SignedHead) -> None:
         verify_head(head)
@@ -274,11 +323,12 @@ class Replicator:
             ordered.append((ref, found[Address(ref.address)]))
         return ordered
 
-    async def _apply(self, device: DeviceId, ref: SegmentRef, data: bytes) -> None:
+    async def _apply(self, device: DeviceId, ref: SegmentRef, data: bytes, applied: int = 0) -> bool:
+        """Apply a segment; false if what it holds of the `applied` records is not what was applied."""
         if self._read is None:
             self._hold(device, ref, data)
             self.want(decode_segment_public(data).adds)
-            return
+            return True
         if len(data) > INLINE_BYTES:
             public, records = await trio.to_thread.run_sync(decode_segment, self._read, data)
         else:
@@ -286,6 +336,8 @@ class Replicator:
         if (public.device, public.first, public.last) != (device, ref.first, ref.last):
             raise ForeignError("a segment is not the one that its head lists")
         self._check(records)
+        if ref.first <= applied and not self.forks.is_continued(self._read, device, applied, ref, records):
+            return False
         for start in range(0, len(records), SLICE):
             self._apply_slice(records[start : start + SLICE], device)
             # At once: after any await a change made here could take these for its own, and nobody would be told.
@@ -293,6 +345,7 @@ class Replicator:
             if len(records) > SLICE:
                 await trio.lowlevel.checkpoint()
         self._index.feeds.add_segment(Address(ref.address), device, ref.first, ref.last, data)
+        return True
 
     def _apply_slice(self, records: Sequence[Record], device: DeviceId) -> None:
         self._index.apply(records, device)

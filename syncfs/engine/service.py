@@ -49,6 +49,7 @@ class RunningShare:
             reasons.append(share.filler.failure)
         if share.replicator.last_refusal:
             reasons.append(f"refused: {share.replicator.last_refusal}")
+        reasons += share.replicator.forks.reasons
         reasons += share.clocks.reasons
         links = self._links()
         if not links and share.peers is not None and share.peers.last_problem:

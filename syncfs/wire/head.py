@@ -2,6 +2,10 @@
 
 A head travels as msgpack `[body, signature]`, where `body` is the msgpack array of the statement. The signature covers
 the very bytes of the body, so peers pass a head on unchanged, with fields of a later version that they do not know.
+
+Where a segment ends, the head states a *mark* that follows from all segments as they were first sealed. Segments are
+merged and written anew later, marks stay. So two heads of one device that give different marks for one number prove
+that it has signed two histories (`contradiction`), and every peer sees that without fetching anything.
 """
 
 from collections.abc import Sequence
@@ -12,6 +16,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from syncfs.crypto import labels
+from syncfs.crypto.hashing import blake3
 from syncfs.crypto.identity import DeviceIdentity, device_id, verify
 from syncfs.model.errors import ForeignError
 from syncfs.model.ids import HASH_BYTES, DeviceId
@@ -21,16 +26,22 @@ MAX_SEGMENTS = 8192
 """Segments of one feed; they are merged as they age, long before there are so many."""
 MAX_SEQUENCE = 2**63 - 1
 
+MARK_BYTES = 16
+
 _Sequence = Annotated[int, Meta(ge=1, le=MAX_SEQUENCE)]
 
 
 class SegmentRef(Struct, frozen=True, array_like=True):
-    """The records `first` to `last` of the feed are in the sealed segment at `address`, of `size` bytes."""
+    """The records `first` to `last` of the feed are in the sealed segment at `address`, of `size` bytes.
+
+    `mark` stands for the whole history up to `last`; it is empty in heads that were signed before there were any.
+    """
 
     first: _Sequence
     last: _Sequence
     address: Annotated[bytes, Meta(min_length=HASH_BYTES, max_length=HASH_BYTES)]
     size: Annotated[int, Meta(ge=1, le=2**32 - 1)]
+    mark: Annotated[bytes, Meta(max_length=MARK_BYTES)] = b""
 
 
 class _Body(Struct, frozen=True, array_like=True):
@@ -105,6 +116,17 @@ def verify_head(head: SignedHead) -> None:
     """
     body = _envelope_decoder.decode(head.encoded).body
     verify(head.device_public, body, head.signature, labels.SIGN_HEAD)
+
+
+def next_mark(before: bytes, address: bytes) -> bytes:
+    """The mark after a segment that was sealed for the first time, from the mark before it (empty at the start)."""
+    return blake3(before + address)[:MARK_BYTES]
+
+
+def contradiction(one: SignedHead, other: SignedHead) -> int | None:
+    """A record number up to which two heads of one device tell different histories; None if they may both be true."""
+    marks = {ref.last: ref.mark for ref in one.segments if ref.mark}
+    return next((ref.last for ref in other.segments if ref.mark and marks.get(ref.last, ref.mark) != ref.mark), None)
 
 
 def _problem(sequence: int, segments: Sequence[SegmentRef]) -> str | None:

@@ -92,9 +92,10 @@ class Refused(Struct, frozen=True, array_like=True, tag=7):
 
 
 class Have(Struct, frozen=True, array_like=True, tag=10):
-    """The feeds the sender has applied: device → last sequence number."""
+    """The feeds the sender has applied: device → last sequence number, and the mark there (see wire/head.py)."""
 
     feeds: Annotated[dict[_Device, _Number], Meta(max_length=10_000)]
+    marks: Annotated[dict[_Device, Annotated[bytes, Meta(max_length=64)]], Meta(max_length=10_000)] = {}
 
 
 class Announce(Struct, frozen=True, array_like=True, tag=11):

@@ -1,6 +1,7 @@
 """One computer of the simulation: a home, a clock of its own, and at times a process that runs the share."""
 
 import random
+import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -49,6 +50,15 @@ class Node:
         self._programs: trio.Nursery | None = None
         self._running = 0
         self.computer = Computer(self._wall, self.dice.randbytes, self.dice.random, lambda: self.name)
+
+    @property
+    def home(self) -> Path:
+        """Where this computer keeps everything."""
+        return self._home
+
+    def take_over(self, home: Path) -> None:
+        """Have a copy of another computer's home, its identity included."""
+        shutil.copytree(home, self._home, symlinks=True)
 
     @property
     def running(self) -> int:

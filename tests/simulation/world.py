@@ -348,6 +348,8 @@ class World:
                 if found.kind == "chunk" and node.lost_power:
                     continue
                 self._diary.problem(f"{node.name}: check says {found.kind} {found.subject}: {found.message}")
+            for line in share.replicator.forks.reasons:
+                self._diary.problem(f"{node.name} takes an honest node for a forked one: {line}")
             if share.problem or share.files.failure:
                 self._diary.problem(f"{node.name} is in trouble: {share.problem or share.files.failure}")
         kept, unread = await history([share for _, share in up])

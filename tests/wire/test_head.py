@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from syncfs.crypto import labels
 from syncfs.model.errors import ForeignError
-from syncfs.wire.head import SegmentRef, decode_head, sign_head, verify_head
+from syncfs.wire.head import (
+    SegmentRef,
+    SignedHead,
+    contradiction,
+    decode_head,
+    next_mark,
+    sign_head,
+    verify_head,
+)
 
 from .people import person
 
@@ -83,3 +91,21 @@ def test_no_changed_byte_is_believed(position, value):
 def test_any_bytes_give_a_foreign_error(data):
     with suppress(ForeignError):
         decode_head(data)
+
+
+def head_of(*segments: SegmentRef) -> SignedHead:
+    return sign_head(IDENTITY, segments[-1].last, segments, 0)
+
+
+def test_two_histories_contradict_each_other_where_they_part():
+    first = next_mark(b"", b"a" * 32)
+    ours, theirs = (next_mark(first, address) for address in (b"b" * 32, b"c" * 32))
+    begin = SegmentRef(1, 10, b"a" * 32, 1, first)
+    short, long = head_of(begin), head_of(begin, SegmentRef(11, 12, b"b" * 32, 1, ours))
+    merged = head_of(SegmentRef(1, 12, b"m" * 32, 1, ours))
+    other = head_of(begin, SegmentRef(11, 12, b"c" * 32, 1, theirs))
+    later = head_of(begin, SegmentRef(11, 12, b"c" * 32, 1, theirs), SegmentRef(13, 13, b"d" * 32, 1, bytes(16)))
+    for one, two in ((short, long), (long, merged), (merged, short), (short, other), (other, later), (HEAD, long)):
+        assert contradiction(one, two) is contradiction(two, one) is None
+    for one, two in ((long, other), (merged, other), (long, later), (merged, later)):
+        assert contradiction(one, two) == contradiction(two, one) == 12

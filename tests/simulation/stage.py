@@ -1,0 +1,126 @@
+"""A stage for stories told step by step: a few nodes of one share on a network in memory, under a virtual clock."""
+
+import os
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import trio
+import trio.testing
+
+from syncfs.discovery.memory import MemoryLan
+from syncfs.engine.posix import Caller
+from syncfs.engine.share import Share
+from syncfs.transport.memory import MemoryNetwork
+from tests.simulation.diary import Diary
+from tests.simulation.ground import Disk, deterministic
+from tests.simulation.node import Node
+from tests.simulation.picture import differences, faults, model_differences, picture
+
+ME = Caller(0, 0)
+
+
+class Stage:
+    """The nodes of a story, by number from 0; the first one makes the share."""
+
+    def __init__(self, place: Path, count: int, nursery: trio.Nursery, disk: Disk) -> None:
+        self.diary = Diary()
+        self.network = MemoryNetwork(1, delay=0.001)
+        lan = MemoryLan(self.network.connected)
+        self.nodes = [Node(number, 1, place, self.network, lan, disk, self.diary) for number in range(1, count + 1)]
+        self._secret = ""
+        self._nursery = nursery
+
+    async def begin(self, *numbers: int) -> None:
+        """Start nodes; who is no member yet becomes one."""
+        for number in numbers:
+            node = self.nodes[number]
+            if not node.home.exists():
+                if self._secret:
+                    node.join(self._secret)
+                else:
+                    self._secret = node.create()
+            await node.start(self._nursery)
+
+    def share(self, number: int) -> Share:
+        """The share of a node that runs."""
+        share = self.nodes[number].share
+        assert share is not None
+        return share
+
+    async def write(self, number: int, path: str, content: bytes) -> None:
+        """Write a file as a program would."""
+        volume, (parent, name) = self.share(number).volume, self._place(number, path)
+        if self.share(number).index.resolve(path.encode()) is None:
+            _, handle = await volume.create(parent, name, 0o644, os.O_WRONLY, ME)
+        else:
+            handle = (await volume.open(volume.lookup(parent, name).ino, os.O_WRONLY | os.O_TRUNC, 1)).handle
+        await volume.write(handle, 0, content)
+        await volume.release(handle)
+        await self.share(number).flush()
+
+    def mkdir(self, number: int, path: str) -> None:
+        """Make a directory."""
+        self.share(number).volume.mkdir(*self._place(number, path), 0o755, ME)
+
+    def remove(self, number: int, path: str) -> None:
+        """Remove a file or an empty directory."""
+        volume, place = self.share(number).volume, self._place(number, path)
+        if volume.lookup(*place).mode & 0o170000 == 0o040000:
+            volume.rmdir(*place)
+        else:
+            volume.unlink(*place)
+
+    async def level(self, *numbers: int) -> None:
+        """Wait until these nodes, which all run, have told each other everything."""
+        with trio.fail_after(600):
+            while True:
+                shares = [self.share(number) for number in numbers]
+                for share in shares:
+                    await share.flush()
+                told = [share.index.feeds.applied() for share in shares]
+                linked = all(share.peers is not None and len(share.peers.links) >= len(shares) - 1 for share in shares)
+                if linked and all(one == told[0] for one in told) and not any(one.replicator.taking for one in shares):
+                    break
+                await trio.sleep(1)
+        await trio.sleep(3)
+
+    async def talk(self) -> None:
+        """Give nodes, of which some refuse what others say, the time to find each other and say it."""
+        await trio.sleep(180)
+
+    async def names(self, number: int) -> list[str]:
+        """All paths that a node shows."""
+        return sorted(path.decode().removeprefix("/") for path in await picture(self.share(number)) if path != b"/")
+
+    async def same(self, *numbers: int) -> None:
+        """These nodes show one tree, which is what the records that they pass on make."""
+        first = await picture(self.share(numbers[0]))
+        for number in numbers:
+            share = self.share(number)
+            assert not differences(first, await picture(share)), number
+            assert not [*faults(share), *model_differences(share)], number
+        assert not self.diary.problems
+
+    def _place(self, number: int, path: str) -> tuple[int, bytes]:
+        above, _, name = path.rpartition("/")
+        found = self.share(number).index.resolve(above.encode())
+        assert found is not None, above
+        return found.ino, name.encode()
+
+
+def play(count: int, story: Callable[[Stage], Awaitable[None]]) -> None:
+    """Tell a story with so many nodes."""
+    shm = Path("/dev/shm")
+    disk = Disk()
+
+    async def run(place: Path) -> None:
+        async with trio.open_nursery() as nursery:
+            await story(Stage(place, count, nursery, disk))
+            nursery.cancel_scope.cancel()
+
+    with (
+        tempfile.TemporaryDirectory(dir=shm if shm.is_dir() else None, prefix="syncfs-stage.") as home,
+        deterministic(1, disk),
+    ):
+        trio.run(run, Path(home), clock=trio.testing.MockClock(autojump_threshold=0), strict_exception_groups=True)
