@@ -11,11 +11,13 @@ from syncfs.cli.home import this_home
 from syncfs.cli.options import command
 from syncfs.cli.running import running_shares
 from syncfs.control.commands import (
+    ACCEPT,
     CONFLICTS,
     LOG,
     RESTORE,
     UNDO,
     VERSIONS,
+    AcceptArguments,
     LogArguments,
     Nothing,
     PathArguments,
@@ -151,6 +153,21 @@ def undo_command(name: str, device: str, since: str, as_json: bool) -> None:
     left = f"; {show.amount(report.kept, 'change')} that others built on stayed" if report.kept else ""
     done = show.amount(report.changed, "change")
     show.put(show.plain(f"Put back {done} of {report.device} since {show.time(report.since)}{left}."))
+
+
+@command("accept", example="$ syncfs accept photos --device laptop")
+@click.argument("name")
+@click.option("--device", help="Whose changes: a name as 'syncfs status' shows it, or an id; without it all.")
+def accept_command(name: str, device: str | None, as_json: bool) -> None:
+    """Take changes that wait because they were too many at once.
+
+    It holds on all computers of the share. 'syncfs undo' puts them back instead.
+    """
+    report = ask(this_home(), name, ACCEPT, AcceptArguments(device), timeout=None)
+    if as_json:
+        show.put_json(report)
+    else:
+        show.put(show.plain(f"Took {show.amount(report.records, 'change')} of {', '.join(report.devices)}."))
 
 
 def split_version(text: str) -> tuple[str, str | None, datetime | None]:

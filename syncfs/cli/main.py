@@ -36,6 +36,7 @@ _MODULES: Final = MappingProxyType(
         "log": "history",
         "conflicts": "history",
         "undo": "history",
+        "accept": "history",
         "leave": "membership",
     }
 )

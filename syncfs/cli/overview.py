@@ -135,7 +135,11 @@ def _show_watched(report: TransferReport, as_json: bool) -> None:
 
 
 def _moving(report: TransferReport) -> str:
-    line = f"{report.name}  down {show.rate(report.rates.down)}  up {show.rate(report.rates.up)}"
+    held = "".join(
+        f"\n{show.plain(one.name)} changed {one.changed:,} of {one.files:,} files at once: its changes wait"
+        for one in report.held
+    )
+    line = f"{report.name}  down {show.rate(report.rates.down)}  up {show.rate(report.rates.up)}{held}"
     if not report.transfers:
         return f"{line}\nNothing is moving."
     rows = [

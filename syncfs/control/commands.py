@@ -19,6 +19,7 @@ from syncfs.control.service import HistoryService, ShareService
 from syncfs.control.settings import check_setting, find_setting
 from syncfs.model.errors import UsageError
 from syncfs.model.reports import (
+    AcceptReport,
     CheckReport,
     CollectReport,
     ConflictReport,
@@ -100,6 +101,12 @@ class UndoArguments(Struct, frozen=True, forbid_unknown_fields=True):
 
     device: str
     since: datetime
+
+
+class AcceptArguments(Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose changes to let through; None for all."""
+
+    device: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +193,10 @@ async def _undo(call: Call[HistoryService, UndoArguments]) -> UndoReport:
     return await call.service.undo(call.arguments.device, call.arguments.since)
 
 
+async def _accept(call: Call[HistoryService, AcceptArguments]) -> AcceptReport:
+    return await call.service.accept(call.arguments.device)
+
+
 async def _conflicts(call: Call[HistoryService, Nothing]) -> list[ConflictReport]:
     return call.service.conflicts()
 
@@ -205,6 +216,7 @@ VERSIONS = Command("versions", PathArguments, list[VersionReport], _versions, ne
 RESTORE = Command("restore", RestoreArguments, RestoreReport, _restore, needs="restore")
 LOG = Command("log", LogArguments, list[LogEntry], _log, needs="log")
 UNDO = Command("undo", UndoArguments, UndoReport, _undo, needs="undo")
+ACCEPT = Command("accept", AcceptArguments, AcceptReport, _accept, needs="accept")
 CONFLICTS = Command("conflicts", Nothing, list[ConflictReport], _conflicts, needs="conflicts")
 COLLECT = Command("gc", Nothing, CollectReport, _collect, needs="collect")
 
@@ -220,6 +232,7 @@ COMMANDS: tuple[Command[Any, Any], ...] = (
     RESTORE,
     LOG,
     UNDO,
+    ACCEPT,
     CONFLICTS,
     COLLECT,
 )

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Protocol
 
 from syncfs.model.reports import (
+    AcceptReport,
     CheckReport,
     CollectReport,
     ConflictReport,
@@ -79,6 +80,10 @@ class HistoryService(Protocol):
 
     async def undo(self, device: str, since: datetime) -> UndoReport:
         """Put back everything that a device (a name, or the begin of an id) did since a time."""
+        ...
+
+    async def accept(self, device: str | None) -> AcceptReport:
+        """Let through what the brake holds of a device (a name, or the begin of an id), or of all."""
         ...
 
     def conflicts(self) -> list[ConflictReport]:

@@ -7,6 +7,9 @@ returns, so that whoever reads it needs no second parser. An empty value takes t
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from syncfs.engine.brake import DEFAULT as DEFAULT_BRAKE
+from syncfs.engine.brake import SETTING as BRAKE
+from syncfs.engine.brake import parse_limits
 from syncfs.engine.retention import DEFAULT as DEFAULT_RETENTION
 from syncfs.engine.retention import SETTING as RETENTION
 from syncfs.engine.retention import parse_policy
@@ -68,11 +71,18 @@ def check_retention(text: str) -> str:
     return " ".join(text.split())
 
 
+def check_brake(text: str) -> str:
+    """When changes of a peer are too many at once, or `off`; returns it tidied. Raises UsageError."""
+    parse_limits(text)
+    return " ".join(text.split())
+
+
 SETTINGS: tuple[Setting, ...] = (
     Setting("listen", "address and port on which peers reach this computer", "[::]:0", check_endpoint),
     Setting("discovery", "how other peers are found, besides the fixed ones", "lan", check_discovery),
     Setting("peers", "addresses of peers that are always tried", "", check_peers),
     Setting(RETENTION, "how long the past is kept, on all computers", DEFAULT_RETENTION, check_retention, shared=True),
+    Setting(BRAKE, "from what on changes of a peer wait for 'accept' or 'undo'", DEFAULT_BRAKE, check_brake),
 )
 
 

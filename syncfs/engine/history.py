@@ -1,23 +1,35 @@
 """What a person does with the history: versions, restore, log, conflicts, undo."""
 
 import stat
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 
 from syncfs.engine.feed import Feed
 from syncfs.engine.files import Files
 from syncfs.engine.finding import device_name, find, kept_versions, nanoseconds, pick_device, pick_version
+from syncfs.engine.harm import restoring
+from syncfs.engine.holding import accepting
 from syncfs.engine.putting import Putter, past_path
+from syncfs.engine.replication import Replicator
 from syncfs.engine.trees import TreePutter
 from syncfs.engine.undo import undo
 from syncfs.engine.volume import Volume
 from syncfs.index.index import ROOT_INO, Index, VersionRow
 from syncfs.index.moment import Moment, PastEntry, PastNode
 from syncfs.model.errors import UsageError
-from syncfs.model.ids import ROOT_NODE, LinkId
+from syncfs.model.ids import ROOT_NODE, DeviceId, LinkId
 from syncfs.model.manifest import entries_of, is_hole
-from syncfs.model.records import INLINE, Owner
-from syncfs.model.reports import ConflictReport, RestoreReport, UndoReport, VersionReport, moment, shown_path
+from syncfs.model.records import INLINE, Owner, SettingRecord
+from syncfs.model.reports import (
+    AcceptReport,
+    ConflictReport,
+    RestoreReport,
+    UndoReport,
+    VersionReport,
+    moment,
+    shown_path,
+)
 
 GAP = 10 * 10**9
 """Deletions in one directory that follow each other within so many ns are one deletion to a person."""
@@ -27,13 +39,15 @@ class History:
     """The history of one share."""
 
     def __init__(
-        self, index: Index, feed: Feed | None, files: Files, volume: Volume, is_here: Callable[[bytes], bool]
-    ) -> None:
+        self, index: Index, feed: Feed | None, files: Files, volume: Volume, replicator: Replicator,
+        is_here: Callable[[bytes], bool],
+    ) -> None:  # fmt: skip
         """`is_here` tells whether the chunk of a manifest entry is on this computer."""
         self._index = index
         self._feed = feed
         self._files = files
         self._volume = volume
+        self._replicator = replicator
         self._is_here = is_here
 
     def versions(self, path: bytes) -> list[VersionReport]:
@@ -73,7 +87,7 @@ class History:
         """Put an old state back. Raises UsageError, PosixError, SetupError, UnavailableError."""
         feed = self._writable()
         await self._files.settle_all()
-        with self._volume.behind_kernel():
+        with self._volume.behind_kernel(), self._on_purpose(feed, f"restore {shown_path(path)}"):
             putter = Putter(self._index, feed)
             report = self._restore(putter, path, version, time, to)
         await feed.durable()
@@ -84,10 +98,37 @@ class History:
         feed = self._writable()
         who = pick_device(self._index, device)
         await self._files.settle_all()
+        sequence = self._replicator.holding.accept(who)
+        await self._replicator.let_through(who)
         with self._volume.behind_kernel():
-            done = undo(self._index, Putter(self._index, feed), who, nanoseconds(since))
+            with self._on_purpose(feed, f"undo {device} since {since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"):
+                done = undo(self._index, Putter(self._index, feed), who, nanoseconds(since))
+            self._decide(feed, who, sequence)
         await feed.durable()
         return UndoReport(self._index.feeds.device_names()[who], since, done.changed, done.kept)
+
+    async def accept(self, device: str | None) -> AcceptReport:
+        """Apply what the brake holds of a device, or of all. Raises UsageError, UnavailableError."""
+        held = self._replicator.holding.held
+        chosen = held if device is None else [pick_device(self._index, device)]
+        if not chosen or not set(chosen) <= set(held):
+            raise UsageError(
+                "nothing waits to be accepted"
+                if not held
+                else f"nothing of '{device}' waits: 'syncfs status' shows what does"
+            )
+        records = 0
+        for who in chosen:
+            records += next(
+                report.records for report in self._replicator.holding.reports() if report.device == who.hex()
+            )
+            sequence = self._replicator.holding.accept(who)
+            await self._replicator.let_through(who)
+            if self._feed is not None:
+                self._decide(self._feed, who, sequence)
+                await self._feed.durable()
+        names = self._index.feeds.device_names()
+        return AcceptReport([names.get(who) or who.hex()[:8] for who in chosen], records)
 
     def at(self, time: int) -> Moment:
         """The tree at a time in ns."""
@@ -222,6 +263,26 @@ class History:
             return True
         here = all(is_hole(entry) or self._is_here(entry) for entry in entries_of(version.body))
         return None if here and version.depth else here
+
+    def _decide(self, feed: Feed, who: DeviceId, sequence: int) -> None:
+        """Tell the other computers that what a device did until now is decided on."""
+        if who != feed.device:
+            feed.record([SettingRecord(feed.tick(), feed.now(), accepting(who), str(sequence))])
+
+    @contextmanager
+    def _on_purpose(self, feed: Feed, what: str) -> Iterator[None]:
+        """While the block runs, all that is recorded is known elsewhere as put back by a person, and not held."""
+        feed.record([SettingRecord(feed.tick(), feed.now(), restoring(feed.device), what)])
+        try:
+            yield
+        finally:
+            self.end_purpose()
+
+    def end_purpose(self) -> None:
+        """What is recorded from now on is nothing special."""
+        if self._feed is not None and self._index.setting(restoring(self._feed.device)):
+            record = SettingRecord(self._feed.tick(), self._feed.now(), restoring(self._feed.device), "")
+            self._feed.record([record])
 
     def _writable(self) -> Feed:
         if self._feed is None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from syncfs.crypto.identity import device_id
 from syncfs.crypto.sealing import check_address
+from syncfs.engine.holding import held_mark
 from syncfs.engine.setup import Member
 from syncfs.index.index import Index
 from syncfs.index.salvage import Salvaged, salvage
@@ -41,6 +42,8 @@ def rebuild_index(member: Member) -> Path | None:
         for row in found.devices:
             index.feeds.add_device(DeviceId(row[0]), *row[1:])
         whole = _apply_feeds(index, member, found)
+        for key, text in found.texts.items():
+            index.feeds.set_text(key, text)
         for key, number in found.numbers.items():
             index.feeds.set_number(key, max(number, index.feeds.number(key)))
         if member.may_write and member.identity.id not in whole:
@@ -62,7 +65,7 @@ def _put_aside(path: Path) -> Path | None:
 
 
 def _apply_feeds(index: Index, member: Member, found: Salvaged) -> set[DeviceId]:
-    """Apply what can be read; returns the devices whose feeds are whole up to their newest head."""
+    """Apply what can be read, but not what waits; returns the devices whose feeds are whole up to their newest head."""
     segments: dict[DeviceId, list[tuple[int, int, Address, bytes]]] = {}
     for address, device, first, last, data in found.segments:
         try:
@@ -70,11 +73,15 @@ def _apply_feeds(index: Index, member: Member, found: Salvaged) -> set[DeviceId]
         except SyncfsError:
             continue
         segments.setdefault(DeviceId(device), []).append((first, last, Address(address), data))
+    waits = {row[0]: row[3] for row in found.feeds if found.texts.get(held_mark(DeviceId(row[0])))}
     heads = {head.device: head for head in map(_head, found.feeds) if head is not None}
     whole: set[DeviceId] = set()
     for device, held in segments.items():
         reached = 0
         for first, last, address, data in sorted(held):
+            if last > waits.get(device, last):
+                index.feeds.add_segment(address, device, first, last, data)
+                continue
             if not _apply_segment(index, member, device, data):
                 break
             index.feeds.add_segment(address, device, first, last, data)

@@ -17,9 +17,10 @@ from syncfs.crypto.keys import ReadKeys, Role
 from syncfs.crypto.sealing import check_address
 from syncfs.engine.feed import Feed
 from syncfs.engine.forks import Forks
+from syncfs.engine.holding import Holding
 from syncfs.engine.rebuilding import OWN_FEED_LOST
 from syncfs.index.index import Changes, Index
-from syncfs.model.errors import BadChunkError, ForeignError, RefusedError, UnavailableError
+from syncfs.model.errors import BadChunkError, ForeignError, RefusedError, SyncfsError, UnavailableError
 from syncfs.model.ids import Address, DeviceId
 from syncfs.model.manifest import check_shape
 from syncfs.model.records import Record, VersionRecord
@@ -61,6 +62,7 @@ class Replicator:
         credentials: Callable[[], Credentials],
         commit: Callable[[], None],
         changed: Callable[[Changes], None],
+        holding: Holding,
     ) -> None:
         self._index = index
         self._feed = feed
@@ -68,6 +70,9 @@ class Replicator:
         self._credentials = credentials
         self._commit = commit
         self._changed = changed
+        self.holding = holding
+        self._decided = trio.Event()
+        self._decided.set()
         self._links: dict[Link, _Known] = {}
         self._locks: dict[bytes, trio.Lock] = {}
         self._lamport = 0
@@ -155,6 +160,7 @@ class Replicator:
         finally:
             self.taking -= len(message.heads)
             if not self.taking:
+                self.holding.arm()
                 self._taken.set()
                 self._taken = trio.Event()
 
@@ -188,31 +194,63 @@ class Replicator:
 
     def in_sync(self) -> bool:
         """Whether we have all that was announced, and every linked peer all that we have."""
-        if self.taking or (self._feed is not None and self._feed.forked):
+        if self.taking or self.holding.held or (self._feed is not None and self._feed.forked):
             return False
         return all(self.is_level(link) for link in self._links)
 
-    async def _take(self, link: Link, head: SignedHead, inside: Mapping[Address, bytes]) -> None:
+    async def run(self) -> None:
+        """Let through what somebody has accepted, on whatever computer, whenever that is heard of."""
+        while True:
+            await self._decided.wait()
+            self._decided = trio.Event()
+            for device in self.holding.held:
+                _, _, applied = self._index.feeds.head(device) or (b"", 0, 0)
+                if self.holding.accepted(device) > applied:
+                    try:
+                        await self.let_through(device)
+                    except SyncfsError as error:
+                        _log.warning("what had waited could not be taken: %s", error)
+
+    async def let_through(self, device: DeviceId) -> None:
+        """Apply what waits of a device, as far as it is accepted, and tell it.
+
+        Raises UnavailableError, ForeignError.
+        """
+        async with self._locks.setdefault(device, trio.Lock()):
+            head = self.holding.forget(device)
+            try:
+                if head is not None:
+                    await self._take(None, head, {})
+            except UnavailableError:
+                for link in self._links:
+                    link.post(Have({device: self._index.feeds.applied().get(device, 0)}))
+                raise
+
+    async def _take(self, link: Link | None, head: SignedHead, inside: Mapping[Address, bytes]) -> None:
         known = self._index.feeds.head(head.device)
         applied = 0 if known is None else known[2]
-        if known is not None and self.forks.contradicts(head):
+        if known is not None and known[0] and self.forks.contradicts(head):
             self._forked(link, head)
             return
         if known is not None and head.sequence <= known[1] and applied >= known[1]:
             if self._feed is not None and head.device == self._feed.device:
                 await self._compare_own(link, head, inside)
             return
+        if head.sequence <= self.holding.waiting_sequence(head.device):
+            return
+        name = "a peer" if link is None else link.peer.name
         if self._feed is not None and head.device == self._feed.device:
             verify_head(head)
             self._feed.forked = True
             self._index.feeds.set_number(OWN_FEED_LOST, 1)
             self.last_refusal = (
-                f"{link.peer.name} knows changes of this device that its index lacks, as after restoring a backup: "
+                f"{name} knows changes of this device that its index lacks, as after restoring a backup: "
                 "the share is read-only now; copy what you wrote since then elsewhere, and start the share again"
             )
             return
         self._verify(head)
-        if not await self._take_fresh(link, head, applied, inside):
+        reached = await self._take_fresh(link, head, applied, inside)
+        if reached is None:
             self._forked(link, head)
             return
         fresh = [ref for ref in head.segments if ref.last > applied]
@@ -220,6 +258,9 @@ class Replicator:
             if ref.last <= applied and not self._index.feeds.has_segment(ref.address):
                 for held, data in await self._segments(link, [ref], inside):
                     self._hold(head.device, held, data)
+        if self.holding.holds(head.device):
+            self._keep_waiting(head, known, reached)
+            return
         self._index.feeds.set_head(head.device, head.encoded, head.sequence, head.sequence)
         self._index.feeds.set_number("lamport", max(self._lamport, self._index.feeds.number("lamport")))
         if head.device == self._credentials().identity.id:
@@ -232,16 +273,24 @@ class Replicator:
         ]
         self._announce(head.device, head.encoded, head.sequence, passed_on, link)
 
-    async def _take_fresh(self, link: Link, head: SignedHead, applied: int, inside: Mapping[Address, bytes]) -> bool:
-        """Apply what is new; false, with nothing done, if it does not go on from what was `applied`."""
+    async def _take_fresh(
+        self, link: Link | None, head: SignedHead, applied: int, inside: Mapping[Address, bytes]
+    ) -> int | None:
+        """Apply what is new, or hold it; up to which record it is applied then.
+
+        None, with nothing done, if it does not go on from what was `applied`.
+        """
+        reached = applied
         fresh = [ref for ref in head.segments if ref.last > applied]
         for start in range(0, len(fresh), FETCH_AT_ONCE):
             for ref, data in await self._segments(link, fresh[start : start + FETCH_AT_ONCE], inside):
                 if not await self._apply(head.device, ref, data, applied):
-                    return False
-        return True
+                    return None
+                if not self.holding.holds(head.device):
+                    reached = ref.last
+        return reached
 
-    async def _compare_own(self, link: Link, head: SignedHead, inside: Mapping[Address, bytes]) -> None:
+    async def _compare_own(self, link: Link | None, head: SignedHead, inside: Mapping[Address, bytes]) -> None:
         """A peer holds an older head of ours, or one that a copy of this device has signed: look what it lists."""
         verify_head(head)
         for ref in head.segments:
@@ -252,7 +301,7 @@ class Replicator:
                     self._forked(link, head)
                     return
 
-    def _forked(self, link: Link, head: SignedHead) -> None:
+    def _forked(self, link: Link | None, head: SignedHead) -> None:
         """A device has signed a history that contradicts the one which we hold: refuse it, and say so."""
         if self._feed is not None and head.device == self._feed.device:
             verify_head(head)
@@ -264,8 +313,21 @@ class Replicator:
         if is_news:
             _log.warning("%s", sentence)
         known = self._index.feeds.head(head.device)
-        if known is not None and link.peer.device == head.device:
+        if known is not None and link is not None and link.peer.device == head.device:
             link.post(Announce([known[0]], self._certificate(head.device)))  # so that it learns of it, too
+
+    def _keep_waiting(self, head: SignedHead, known: tuple[bytes, int, int] | None, applied: int) -> None:
+        """Keep a head whose records are held, beside the one that is told to others until they are applied."""
+        feeds = self._index.feeds
+        told, sequence, _ = known or (b"", 0, 0)
+        feeds.set_head(head.device, told, sequence, applied)
+        listed = {ref.address for ref in head.segments}
+        if told:
+            listed |= {ref.address for ref in decode_head(told).segments}
+        feeds.drop_segments(head.device, listed)
+        self.holding.keep(head)
+        self._commit()
+        self._changed(self._index.take_changes())
 
     def _verify(self, head: SignedHead) -> None:
         verify_head(head)
@@ -294,7 +356,7 @@ class Replicator:
         )
 
     async def _segments(
-        self, link: Link, refs: Sequence[SegmentRef], inside: Mapping[Address, bytes]
+        self, link: Link | None, refs: Sequence[SegmentRef], inside: Mapping[Address, bytes]
     ) -> list[tuple[SegmentRef, bytes]]:
         """The bytes of these segments, verified by address, from the announcement or from peers, in the same order."""
         found = {address: inside[address] for address in (Address(ref.address) for ref in refs) if address in inside}
@@ -302,7 +364,8 @@ class Replicator:
             data = self._index.feeds.segment(ref.address)
             if data is not None:
                 found[Address(ref.address)] = data
-        for peer in [link, *(other for other in self._links if other is not link)]:
+        first = [] if link is None else [link]
+        for peer in [*first, *(other for other in self._links if other is not link)]:
             missing = [ref.address for ref in refs if ref.address not in found]
             if not missing:
                 break
@@ -318,13 +381,17 @@ class Replicator:
         ordered: list[tuple[SegmentRef, bytes]] = []
         for ref in refs:
             if ref.address not in found:
-                raise UnavailableError(f"{link.peer.name} announced records that no peer could send")
+                name = "a peer" if link is None else link.peer.name
+                raise UnavailableError(f"{name} announced records that no peer could send")
             check_address(Address(ref.address), found[Address(ref.address)])
             ordered.append((ref, found[Address(ref.address)]))
         return ordered
 
     async def _apply(self, device: DeviceId, ref: SegmentRef, data: bytes, applied: int = 0) -> bool:
-        """Apply a segment; false if what it holds of the `applied` records is not what was applied."""
+        """Take a segment in, applied or, where the brake says so, held.
+
+        False if what it holds of the `applied` records is not what was applied.
+        """
         if self._read is None:
             self._hold(device, ref, data)
             self.want(decode_segment_public(data).adds)
@@ -338,6 +405,9 @@ class Replicator:
         self._check(records)
         if ref.first <= applied and not self.forks.is_continued(self._read, device, applied, ref, records):
             return False
+        if not self.holding.takes(device, ref, records):
+            self._index.feeds.add_segment(Address(ref.address), device, ref.first, ref.last, data)
+            return True
         for start in range(0, len(records), SLICE):
             self._apply_slice(records[start : start + SLICE], device)
             # At once: after any await a change made here could take these for its own, and nobody would be told.
@@ -345,6 +415,8 @@ class Replicator:
             if len(records) > SLICE:
                 await trio.lowlevel.checkpoint()
         self._index.feeds.add_segment(Address(ref.address), device, ref.first, ref.last, data)
+        if any(map(self.holding.is_decision, records)):
+            self._decided.set()
         return True
 
     def _apply_slice(self, records: Sequence[Record], device: DeviceId) -> None:
@@ -379,6 +451,7 @@ class Replicator:
         segments: Sequence[tuple[Address, bytes]],
         origin: Link | None,
     ) -> None:
+        """`origin` is the link from which the head came."""
         message = Announce([head], self._certificate(device), _small(segments))
         for link, known in self._links.items():
             if link is origin or known.has.get(device, 0) >= sequence:

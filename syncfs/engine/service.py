@@ -4,6 +4,9 @@ import os
 from datetime import UTC, datetime
 
 from syncfs.crypto.vault import Vault
+from syncfs.engine.brake import DEFAULT as DEFAULT_BRAKE
+from syncfs.engine.brake import SETTING as BRAKE
+from syncfs.engine.brake import parse_limits
 from syncfs.engine.checking import check_open_share
 from syncfs.engine.log import log
 from syncfs.engine.moving import Moving
@@ -12,9 +15,11 @@ from syncfs.engine.share import Share
 from syncfs.model.errors import UsageError
 from syncfs.model.records import SettingRecord
 from syncfs.model.reports import (
+    AcceptReport,
     CheckReport,
     CollectReport,
     ConflictReport,
+    HeldReport,
     LogEntry,
     PeerReport,
     RestoreReport,
@@ -51,11 +56,13 @@ class RunningShare:
             reasons.append(f"refused: {share.replicator.last_refusal}")
         reasons += share.replicator.forks.reasons
         reasons += share.clocks.reasons
+        held = share.holding.reports()
+        reasons += [self._why_held(one) for one in held]
         links = self._links()
         if not links and share.peers is not None and share.peers.last_problem:
             reasons.append(f"no peer is connected; the last try: {share.peers.last_problem}")
         state: State = "running"
-        if unkept:
+        if unkept or held:
             state = "degraded"
         elif not share.index.feeds.applied():
             state = "waiting"
@@ -77,6 +84,17 @@ class RunningShare:
             pending_bytes=pending,
             in_sync=bool(links) and share.replicator.in_sync() and not share.files.unsettled and not share.missing,
             rates=self._moving.rates(),
+            held=held,
+        )
+
+    def _why_held(self, held: HeldReport) -> str:
+        names = list(self._share.index.feeds.device_names().values())
+        device = held.name if names.count(held.name) == 1 else held.device[:8]
+        name, since = self._share.member.name, f"{held.since:%Y-%m-%dT%H:%M:%SZ}"
+        return (
+            f"{held.name} deleted or changed {held.changed:,} of {held.files:,} files at once, so what it does waits: "
+            f"'syncfs accept {name} --device {device}' takes it, "
+            f"'syncfs undo {name} --device {device} --since {since}' puts it back"
         )
 
     def peers(self) -> list[PeerReport]:
@@ -113,6 +131,7 @@ class RunningShare:
             datetime.now(UTC),
             self._moving.rates(),
             self._moving.transfers(),
+            share.holding.reports(),
         )
 
     def settings(self) -> dict[str, str]:
@@ -125,6 +144,8 @@ class RunningShare:
         from msgspec.structs import replace
 
         share = self._share
+        if key == BRAKE:
+            share.holding.limits = parse_limits(value or DEFAULT_BRAKE)
         if key == RETENTION:
             if share.feed is None:
                 raise UsageError("this computer may only read this share: change it on one that may write")
@@ -134,7 +155,7 @@ class RunningShare:
         kept = vault.shares[share.member.name]
         options = {name: text for name, text in {**kept.options, key: value}.items() if text}
         vault.put_share(replace(kept, options=options))
-        return False
+        return key == BRAKE
 
     async def check(self, repair: bool) -> CheckReport:
         """Verify the invariants of index and store, and mend what can be mended where `repair` is set."""
@@ -160,6 +181,10 @@ class RunningShare:
     async def undo(self, device: str, since: datetime) -> UndoReport:
         """Put back everything that a device did since a time."""
         return await self._share.history.undo(device, since)
+
+    async def accept(self, device: str | None) -> AcceptReport:
+        """Let through what the brake holds."""
+        return await self._share.history.accept(device)
 
     async def log(self, path: bytes, limit: int) -> list[LogEntry]:
         """The last things that happened at or below a path, newest first."""

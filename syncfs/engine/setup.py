@@ -14,6 +14,7 @@ from syncfs.crypto.secrets import Secret, format_secret, is_link, new_writer_sec
 from syncfs.crypto.vault import Vault, VaultShare
 from syncfs.engine.computer import Computer, this_computer
 from syncfs.engine.feed import Feed
+from syncfs.engine.holding import ARMED
 from syncfs.engine.owners import OwnerChoice, OwnerView
 from syncfs.index.index import Index
 from syncfs.model.errors import BusyError, SetupError
@@ -53,6 +54,8 @@ def create_share(
     member = _enter(vault, home, name, new_writer_secret(random), options, on)
     with Index(member.directory / "index.db") as index:
         _write_root(index, member, on)
+        index.feeds.set_number(ARMED, 1)
+        index.database.commit()
     return member
 
 

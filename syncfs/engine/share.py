@@ -21,6 +21,9 @@ from syncfs.discovery.directory import Directory
 from syncfs.discovery.fixed import FixedPeers
 from syncfs.discovery.lan import LanSource
 from syncfs.discovery.sighting import Announcement, Endpoint, Source
+from syncfs.engine.brake import DEFAULT as DEFAULT_BRAKE
+from syncfs.engine.brake import SETTING as BRAKE
+from syncfs.engine.brake import parse_limits
 from syncfs.engine.chunks import ChunkCache
 from syncfs.engine.clocks import Clocks
 from syncfs.engine.collecting import Collector
@@ -30,6 +33,7 @@ from syncfs.engine.fetch import Fetcher
 from syncfs.engine.files import Files
 from syncfs.engine.filling import StoreFiller
 from syncfs.engine.history import History
+from syncfs.engine.holding import Holding
 from syncfs.engine.journals import Journals
 from syncfs.engine.owners import OwnerChoice, OwnerView
 from syncfs.engine.past_view import PastView
@@ -114,14 +118,17 @@ class Share:
         self.journals = Journals(member.directory / "journal", member.identity, computer.random)
         self.files = Files(index, self.feed, self.chunks, siblings, self.journals, nursery, computer.wall)
         self.volume = Volume(index, self.feed, self.files, owners, self._space)
-        self.replicator = Replicator(index, self.feed, read, self.credentials, self.commit, self._theirs_changed)
+        self.holding = Holding(index, parse_limits(member.options.get(BRAKE) or DEFAULT_BRAKE), member.identity.id)
+        self.replicator = Replicator(
+            index, self.feed, read, self.credentials, self.commit, self._theirs_changed, self.holding
+        )
         self.filler = StoreFiller(index.feeds, self.chunks, self.fetcher) if read is None else None
         if self.filler is not None:
             self.replicator.want = self.filler.want
         self.server = Server(index.feeds, self.chunks, self.replicator, elsewhere)
         self.directory = Directory(computer.dice)
         self.clocks = Clocks(computer.seconds)
-        self.history = History(index, self.feed, self.files, self.volume, self.chunks.is_here)
+        self.history = History(index, self.feed, self.files, self.volume, self.replicator, self.chunks.is_here)
         self.collector = Collector(index, self._in_use, self.chunks, store, computer.wall, self.commit)
         self.chunks.wrote = self.collector.wrote
         self._past = PastView(index, self.chunks, owners, computer.wall, lambda: self.collector.policy)
@@ -211,6 +218,7 @@ class Share:
                 nursery.start_soon(self.files.settler.run)
                 nursery.start_soon(self._keep_versions)
             nursery.start_soon(self.chunks.behind.run)
+            nursery.start_soon(self.replicator.run)
             if self.filler is not None:
                 nursery.start_soon(self.filler.run)
             nursery.start_soon(self._keep_tidy)
@@ -371,6 +379,7 @@ async def open_share(
                 nursery.start_soon(share.run_tasks)
                 try:
                     if share.feed is not None:
+                        share.history.end_purpose()  # a restore that the disk refused may have left it
                         await share.files.recover()
                     yield share
                 finally:

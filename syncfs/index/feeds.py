@@ -26,6 +26,13 @@ class Feeds:
         row = self._database.read("SELECT value FROM meta WHERE key = ?", (key,))
         return b"" if row is None else bytes(row[0])
 
+    def texts(self, begin: str) -> list[tuple[str, bytes]]:
+        """The texts whose keys begin so, without empty ones: (key, text)."""
+        rows = self._database.rows(
+            "SELECT key, value FROM meta WHERE key >= ?1 AND substr(key, 1, length(?1)) = ?1 AND value != x''", (begin,)
+        )
+        return [(key, bytes(value)) for key, value in rows]
+
     def set_text(self, key: str, value: bytes) -> None:
         """Keep a text."""
         self._database.write("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))

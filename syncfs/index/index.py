@@ -242,6 +242,16 @@ class Index:
         )
         return row[0], row[1]
 
+    def count_files(self) -> int:
+        """How many things the tree shows that are no directories; looks at all nodes."""
+        row = self.database.read("SELECT count(*) FROM nodes WHERE kind NOT IN (0, ?) AND nlink > 0", (stat.S_IFDIR,))
+        return int(row[0])
+
+    def setting_record(self, key: str) -> tuple[str, Stamp] | None:
+        """A share-wide setting and the stamp of the record that set it."""
+        row = self.database.read("SELECT value, stamp FROM settings WHERE key = ?", (key,))
+        return None if row is None else (row[0], Stamp(row[1]))
+
     def setting(self, key: str) -> str | None:
         """A share-wide setting."""
         row = self.database.read("SELECT value FROM settings WHERE key = ?", (key,))

@@ -9,12 +9,16 @@ from typing import Any
 
 @dataclass(slots=True)
 class Salvaged:
-    """Rows of the tables of the same names (see schema.py); `lost` counts the stretches that could not be read."""
+    """Rows of the tables of the same names (see schema.py), `numbers` and `texts` those of `meta`.
+
+    `lost` counts the stretches that could not be read.
+    """
 
     segments: list[tuple[bytes, bytes, int, int, bytes]] = field(default_factory=list)
     devices: list[tuple[bytes, bytes, str, str, bytes]] = field(default_factory=list)
     feeds: list[tuple[bytes, bytes, int, int]] = field(default_factory=list)
     numbers: dict[str, int] = field(default_factory=dict)
+    texts: dict[str, bytes] = field(default_factory=dict)
     lost: int = 0
 
 
@@ -29,6 +33,7 @@ def salvage(path: Path) -> Salvaged:
             found.feeds = _rows(connection, "device, head, sequence, applied", "feeds", found)
             numbers = _rows(connection, "key, value", "meta", found)
             found.numbers = {key: value for key, value in numbers if isinstance(value, int)}
+            found.texts = {key: value for key, value in numbers if isinstance(value, bytes)}
     except sqlite3.Error:
         found.lost += 1
     return found

@@ -42,6 +42,19 @@ class Rates(Struct, frozen=True):
     up: int = 0
 
 
+class HeldReport(Struct, frozen=True):
+    """Changes of a device that wait, since it deleted or changed `changed` of `files` files at once."""
+
+    device: str
+    name: str
+    since: datetime
+    """When that began, by the clock of that device: `undo --since` this time puts all of it back."""
+    changed: int
+    files: int
+    records: int
+    """All that waits, counted as `peers` exchange it."""
+
+
 class ShareStatus(Struct, frozen=True):
     """One share at a glance. Figures that only a running share knows are None where it is stopped."""
 
@@ -66,6 +79,8 @@ class ShareStatus(Struct, frozen=True):
     in_sync: bool | None = None
     """We have everything that connected peers announced, and they have everything of ours."""
     rates: Rates = Rates()
+    held: list[HeldReport] = []
+    """Devices that changed too much at once, and whose changes wait for `accept` or `undo`."""
 
 
 class PeerReport(Struct, frozen=True):
@@ -105,6 +120,7 @@ class TransferReport(Struct, frozen=True):
     time: datetime
     rates: Rates
     transfers: list[Transfer]
+    held: list[HeldReport] = []
 
 
 class Problem(Struct, frozen=True):
@@ -185,6 +201,13 @@ class UndoReport(Struct, frozen=True):
     since: datetime
     changed: int
     kept: int = 0
+
+
+class AcceptReport(Struct, frozen=True):
+    """What `accept` let through: the devices, by name, and how many records of theirs."""
+
+    devices: list[str]
+    records: int
 
 
 class CollectReport(Struct, frozen=True):

@@ -20,6 +20,7 @@ def test_create_tells_the_secrets(shell: Shell) -> None:
         "discovery": "none",
         "peers": "",
         "retention": "all=1d hourly=7d daily=30d deleted=30d",
+        "brake": "share=30% least=100 within=10m",
     }
     assert "syncfs join SECRET work" in shell.good("create", "work")
 
