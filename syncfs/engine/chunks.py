@@ -15,6 +15,7 @@ import trio
 from syncfs.crypto.sealing import Sealed, Sealer, check_address
 from syncfs.engine.behind import WriteBehind
 from syncfs.engine.fetch import Fetcher, Urgency
+from syncfs.engine.fresh import FreshChunks
 from syncfs.model.errors import BadChunkError, DamageError, PosixError, SyncfsError, UnavailableError
 from syncfs.model.ids import HASH_BYTES, Address, ChunkId
 from syncfs.model.places import Place
@@ -74,6 +75,7 @@ class ChunkCache:
         `doubted` says that the last process was killed: after a loss of power what it noted need not be on the disk.
         """
         self.behind = WriteBehind(store, wall, elsewhere)
+        self.fresh = FreshChunks()
         self._store = store
         self._sealer = sealer
         self._fetcher = fetcher
@@ -189,6 +191,7 @@ class ChunkCache:
         else:
             await trio.to_thread.run_sync(verify)
         await self.behind.room()
+        self.fresh.needed(address for address, _ in found)
         for address, data in found:
             self.behind.put(address, data)
 
@@ -213,6 +216,7 @@ class ChunkCache:
         now = self._wall()
         for one, place in zip(new, places, strict=True):
             self._store.record(one.address, place, now)
+        self._note_fresh(sealed, new)
         self._written += len(sealed)
         return [one.id + one.address for one in sealed]
 
@@ -238,7 +242,11 @@ class ChunkCache:
         now = self._wall()
         for one, place in zip(new, places, strict=True):
             self._store.record(one.address, place, now)
+        self._note_fresh(sealed, new)
         return [one.id + one.address for one in sealed]
+
+    def _note_fresh(self, sealed: Sequence[Sealed], new: Sequence[Sealed]) -> None:
+        self.fresh.stored([(one.address, len(one.data)) for one in sealed], [one.address for one in new])
 
     async def _look_at(self, addresses: Sequence[Address]) -> None:
         """Put aside those chunks that are here and bad, before anybody is promised that they are here."""

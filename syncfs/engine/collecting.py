@@ -79,11 +79,13 @@ class Collector:
         """Thin what changed, and from time to time everything."""
         last = aged = trio.current_time()
         while True:
-            await trio.sleep(SOON_SECONDS)
+            with trio.move_on_after(SOON_SECONDS):
+                await self._chunks.fresh.enough.wait()
             if trio.current_time() - aged >= SETTLED_SECONDS:
                 aged = trio.current_time()
                 self.grow_older()
             try:
+                await self._drop_given_up()
                 if trio.current_time() - last >= PASS_SECONDS:
                     last = trio.current_time()
                     await self.collect()
@@ -97,9 +99,21 @@ class Collector:
         """Drop what retention no longer keeps, and the chunks that nothing needs. Raises SetupError, DamageError."""
         async with self._busy:
             self._take_changed()
+            self._take_given_up()
             thinned = await self._thin_all()
             chunks, size = await self._delete(await self._unneeded())
         return CollectReport(chunks, size, thinned)
+
+    async def _drop_given_up(self) -> None:
+        """Delete what was stored for versions that were never made."""
+        async with self._busy:
+            await self._delete(self._take_given_up())
+
+    def _take_given_up(self) -> set[bytes]:
+        given_up = self._chunks.fresh.take()
+        self._written -= given_up
+        self._written_before -= given_up
+        return given_up
 
     # --- thinning ---------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from syncfs.engine.content import BytesLike
 from syncfs.engine.extents import ExtentMap
 from syncfs.model.chunking import MAX_CHUNK, RAMP_CHUNKS, chunk_at, chunk_count, chunk_span, chunk_start, chunks_between
+from syncfs.model.errors import SyncfsError
 from syncfs.model.manifest import is_hole
 
 Load = Callable[[bytes], Awaitable[bytes]]
@@ -22,11 +23,11 @@ class Dirty:
         self.size = size
         self.mtime = now
         self.ctime = now
-        self.adds: list[bytes] = []
         self._entries = entries
         self._extents = ExtentMap()
         self._cutting: dict[int, bytes] = {}
         self._cut_once: set[int] = set()
+        self._adds: dict[bytes, int] = {}
         self._unsaved: list[tuple[int, int]] = []
         self._shrunk: int | None = None
         self._moves = 0
@@ -140,15 +141,44 @@ class Dirty:
         self._moves += 1
         self.has_cuts = True
 
-    def end_cut(self, index: int, plain: bytes, entry: bytes) -> None:
-        """The chunk that began as `plain` is sealed; ignored if it was truncated away or cut again meanwhile."""
-        if self._cutting.get(index) is plain:
-            del self._cutting[index]
-            if is_hole(entry):
-                self._entries.pop(index, None)
-            else:
-                self._entries[index] = entry
-                self.adds.append(entry[-32:])
+    def end_cut(self, index: int, plain: bytes, entry: bytes) -> bytes | None:
+        """The chunk that began as `plain` is sealed; ignored if it was truncated away or cut again meanwhile.
+
+        Returns the address of the chunk that it replaces, where that is in no version.
+        """
+        if self._cutting.get(index) is not plain:
+            return None
+        del self._cutting[index]
+        former = self._entries.pop(index, None)
+        if not is_hole(entry):
+            self._entries[index] = entry
+            self.add(entry)
+        return self._without(former[-32:]) if former is not None else None
+
+    def _without(self, address: bytes) -> bytes | None:
+        """One entry fewer has this chunk; the address where none has any more and no version tells of it."""
+        count = self._adds.get(address)
+        if count is None or count > 1:
+            if count is not None:
+                self._adds[address] = count - 1
+            return None
+        del self._adds[address]
+        return address
+
+    def add(self, entry: bytes) -> None:
+        """The next version needs this chunk, which no version tells of yet."""
+        address = entry[-32:]
+        self._adds[address] = self._adds.get(address, 0) + 1
+
+    @property
+    def adds(self) -> list[bytes]:
+        """The addresses of the chunks that no version tells of yet."""
+        return list(self._adds)
+
+    def take_adds(self) -> list[bytes]:
+        """The same, which a version tells of from now on, or which nobody needs any more."""
+        found, self._adds = list(self._adds), {}
+        return found
 
     def undo_cut(self, index: int, plain: bytes) -> None:
         """Sealing failed: keep the bytes as written, under what was written since."""
@@ -209,7 +239,12 @@ class Dirty:
         """
         while True:
             moves = self._moves
-            bases = [await self._base(index, load) for index in indexes]
+            try:
+                bases = [await self._base(index, load) for index in indexes]
+            except SyncfsError:
+                if moves == self._moves:
+                    raise
+                continue  # a chunk that was replaced meanwhile may be gone
             if moves == self._moves:
                 return bases
 

@@ -20,7 +20,7 @@ from syncfs.engine.openfile import OpenFile
 from syncfs.index.index import Index
 from syncfs.model.chunking import INLINE_LIMIT, chunk_count, chunk_span
 from syncfs.model.errors import SyncfsError
-from syncfs.model.ids import Stamp, make_stamp
+from syncfs.model.ids import Address, Stamp, make_stamp
 from syncfs.model.manifest import FAN_OUT, depth_for, join_entries, leaves
 from syncfs.model.records import HOLE, INLINE, VersionRecord
 
@@ -120,6 +120,8 @@ class Settler:
 
     def drop(self, file: OpenFile) -> None:
         """Forget what was written: nobody can see it any more."""
+        if file.dirty is not None:
+            self._chunks.fresh.give_up(map(Address, file.dirty.take_adds()))
         file.dirty = None
         self._unsettled.pop(file, None)
         self._closed.pop(file, None)
@@ -274,7 +276,9 @@ class Settler:
             record = VersionRecord(tick, dirty.ctime, file.node, file.base, len(plain), dirty.mtime, depth, body)
             records.append(record)
             done.append((file, dirty, record, dirty.complete_plain(0) == plain and dirty.size == len(plain)))
-        self._feed.record(records, [record.body[-32:] for record in records if record.depth == 0])
+        adds = [record.body[-32:] for record in records if record.depth == 0]
+        self._feed.record(records, adds)
+        self._chunks.fresh.needed(map(Address, adds))
         for file, dirty, record, unchanged in done:
             self._took(file, dirty, record, unchanged)
 
@@ -295,7 +299,7 @@ class Settler:
             return
         record = VersionRecord(self._feed.tick(), ctime, file.node, file.base, size, mtime, depth, body, asked)
         self._feed.record([record], dirty.adds)
-        dirty.adds = []
+        self._chunks.fresh.needed(map(Address, dirty.take_adds()))
         same = (size, mtime, ctime) == (dirty.size, dirty.mtime, dirty.ctime)
         self._took(file, dirty, record, same and (dirty.settled or depth == INLINE))
         if self._journals.has(dirty):
@@ -353,7 +357,9 @@ class Settler:
             full = [plain for _, plain in batch if has_bytes(plain)]
             entries = iter(await self._chunks.put(full))
             for index, plain in batch:
-                dirty.end_cut(index, plain, next(entries) if has_bytes(plain) else HOLE)
+                replaced = dirty.end_cut(index, plain, next(entries) if has_bytes(plain) else HOLE)
+                if replaced is not None:
+                    self._chunks.fresh.give_up([Address(replaced)])
             self._cut_failure = ""
         except BaseException:
             for index, plain in batch:
@@ -368,7 +374,8 @@ class Settler:
         for _ in range(depth):
             parts = leaves(entries, count)
             entries = dict(zip(parts, await self._chunks.put(list(parts.values())), strict=True))
-            dirty.adds += [entry[-32:] for entry in entries.values()]
+            for entry in entries.values():
+                dirty.add(entry)
             count = -(-count // FAN_OUT)
         return depth, join_entries(entries, count)
 
