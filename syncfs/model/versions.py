@@ -69,13 +69,17 @@ def heads_after(
 def contents(file_heads: Collection[Stamp], version_of: VersionOf) -> tuple[Stamp, ...]:
     """The heads that are shown, the main head first: without repeats that others go on from, and each content once.
 
-    Looks nothing up where there is only one head.
+    Looks nothing up where there is only one head, and the parents of each head where none repeats anything, however
+    long the history is: a conflict may stay open while the file is saved a thousand times more.
     """
     if len(file_heads) <= 1:
         return tuple(file_heads)
     repeats = {head: _repeated(head, version_of) for head in file_heads}
+    repeated = set().union(*repeats.values())
     new = [head for head in file_heads if not repeats[head]]
-    history = {version for head in new for version in _ancestors(head, version_of)}
+    history = (
+        {version for head in new for version in _ancestors(head, min(repeated), version_of)} if repeated else set()
+    )
     shown: dict[bytes, Stamp] = {}
     for head in sorted(file_heads, reverse=True):
         if history.isdisjoint(repeats[head]):
@@ -117,12 +121,13 @@ def _repeated(head: Stamp, version_of: VersionOf) -> set[Stamp]:
     return found
 
 
-def _ancestors(head: Stamp, version_of: VersionOf) -> set[Stamp]:
+def _ancestors(head: Stamp, oldest: Stamp, version_of: VersionOf) -> set[Stamp]:
+    """The ancestors of a version down to `oldest`; whatever is further back has smaller stamps."""
     found: set[Stamp] = set()
     waiting = [head]
     while waiting:
         stamp = waiting.pop()
-        if (version := version_of(stamp)) is not None:
+        if stamp > oldest and (version := version_of(stamp)) is not None:
             parents = replaced(stamp, version.parents) - found
             found |= parents
             waiting += parents

@@ -1,5 +1,7 @@
 """Heads: incremental equals complete, repeats give way, hostile ancestry does no harm."""
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -105,3 +107,28 @@ def test_content_that_was_seen_is_known_whoever_repeats_it() -> None:
 def test_a_copy_made_a_file_of_its_own_is_the_same_file_everywhere() -> None:
     assert own_node(ONE).hex() == "d64b9437f07d0fa68850924d41d1e43c"
     assert own_node(ONE) != own_node(TWO)
+
+
+def test_an_open_conflict_costs_nothing_more_with_each_save() -> None:
+    """Looking at the whole history for each save took ever longer."""
+    saves = [ONE, *(stamp(number) for number in range(3, 5000))]
+    versions = {one: Version((before,), one) for before, one in itertools.pairwise(saves)}
+    versions |= {ONE: Version((), b"old"), TWO: Version((ONE,), b"theirs")}
+    looked: list[Stamp] = []
+
+    def version_of(one: Stamp) -> Version | None:
+        looked.append(one)
+        return versions.get(one)
+
+    assert contents((saves[-1], TWO), version_of) == (saves[-1], TWO)
+    assert len(looked) < 10
+
+
+def test_what_was_repeated_long_ago_is_found() -> None:
+    saves = [stamp(number) for number in range(1, 300)]
+    versions = {one: Version((before,), one) for before, one in itertools.pairwise(saves)}
+    versions |= {saves[0]: Version((), b"old")}
+    repeat = stamp(300, 2)
+    for number in (0, 100):
+        versions[repeat] = Version((saves[number],), versions[saves[number]].content)
+        assert contents((repeat, saves[-1]), versions.get) == (saves[-1],)
