@@ -94,13 +94,14 @@ def _be_child(work: Work, log: Path, writing: int) -> None:
     """The life of the child; never returns."""
     code = 1
     try:
-        os.setsid()
         os.umask(0o077)
         _let_go(log, keep=writing)
         os.chdir("/")
         reporting = [writing]
 
         def ready() -> None:
+            # Not earlier: where an automount waits for this mount, it lets nobody pass but systemd's process group.
+            os.setsid()
             os.write(reporting[0], _READY)
             os.close(reporting.pop())
 

@@ -61,6 +61,8 @@ def run_mount(arguments: Sequence[str]) -> int:
         name, directory = call.operands
         home = Home(call.options.home) if call.options.home else this_home()
         require_mountable(known_share(home, name))
+        if mountpoint.mounted_by_access(directory, name):
+            return
         plan = MountPlan(mountpoint.prepare(directory), name, call.options.mount)
         if call.fake:
             return

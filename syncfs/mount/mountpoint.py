@@ -11,6 +11,7 @@ import shutil
 import stat
 import subprocess
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -34,7 +35,7 @@ def prepare(directory: str | Path) -> str:
     if mounted is not None and mounted.type == table.TYPE and is_dead(path):
         detach(path)
         mounted = table.mounted_at(path)
-    if mounted is not None:
+    if mounted is not None and mounted.type != table.AUTOMOUNT:
         what = f"the share '{mounted.source}'" if mounted.type == table.TYPE else f"{mounted.source} ({mounted.type})"
         raise BusyError(f"{path} already has {what} mounted: unmount it first, or choose another directory")
     try:
@@ -53,6 +54,21 @@ def prepare(directory: str | Path) -> str:
     if os.geteuid() != 0 and not os.access(path, os.W_OK):
         raise UsageError(f"{path} is not yours to mount on: choose a directory that you may write to")
     return path
+
+
+def mounted_by_access(directory: str | Path, source: str) -> bool:
+    """Whether an automount was waiting at a directory, and has mounted that share there because we came by.
+
+    Where it is us whom the automount has called, we come by in vain, and false comes back.
+    """
+    path = table.resolved(directory)
+    mounted = table.mounted_at(path)
+    if mounted is None or mounted.type != table.AUTOMOUNT:
+        return False
+    with suppress(OSError):
+        os.statvfs(path)  # stat(2) would not do
+    mounted = table.mounted_at(path)
+    return mounted is not None and (mounted.type, mounted.source) == (table.TYPE, source)
 
 
 def check_fuse(allow_other: bool) -> None:

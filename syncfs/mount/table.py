@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Final
 
 TYPE: Final = "fuse.syncfs"
+AUTOMOUNT: Final = "autofs"
+"""Nothing to be seen: whoever comes by has a share mounted over it (systemd.automount(5))."""
 TABLE: Final = Path("/proc/self/mountinfo")
 _ESCAPE: Final = re.compile(rb"\\([0-7]{3})")
 

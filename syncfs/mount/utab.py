@@ -3,7 +3,8 @@
 For a mount without a line there, umount(8) takes the type from statfs(2), which says `fuse` for all of FUSE, so it
 looks for no helper of ours and returns while we still write. mount(8) writes the line for most lines of fstab; for any
 other mount of root's we have it written. Those of users have none and need none: for them umount(8) takes the type from
-the kernel's table.
+the kernel's table. systemd reads the line, too, and takes from `_netdev` there when to mount and unmount at boot and
+shutdown, whatever the options in its own unit say.
 """
 
 import logging
@@ -28,7 +29,7 @@ def register(source: str, directory: str) -> None:
     """Have a mount's line written, if it has none; where that cannot be, umount(8) does not wait for us."""
     if os.geteuid() != 0 or not HELPER.exists() or is_registered(directory):
         return
-    command = ["mount", "-i", "-f", "-c", "-t", TYPE, "-o", "uhelper=syncfs", "--", source, directory]
+    command = ["mount", "-i", "-f", "-c", "-t", TYPE, "-o", "uhelper=syncfs,_netdev", "--", source, directory]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:

@@ -1,0 +1,136 @@
+"""The units that scripts/install puts in place, on a machine that systemd has booted."""
+
+import json
+
+import pytest
+
+from tests.systemd.machine import Machine
+
+pytestmark = [pytest.mark.fuse, pytest.mark.root]
+
+USER = "me"
+UNIT = "syncfs@photos.service"
+
+
+@pytest.fixture
+def served(machine: Machine) -> Machine:
+    """A machine whose system serves a share without a mount."""
+    machine.run("syncfs create photos --from /etc/security --listen 127.0.0.1:4000")
+    machine.run(f"systemctl enable --now {UNIT}")
+    return machine
+
+
+def until(condition: str) -> str:
+    """A script that waits for a condition."""
+    return f"until {condition}; do sleep 0.1; done >/dev/null 2>&1"
+
+
+def main_pid(machine: Machine) -> int:
+    return int(machine.state(UNIT, "MainPID")["MainPID"])
+
+
+def status(machine: Machine) -> str:
+    return str(json.loads(machine.run("syncfs status photos --json"))["state"])
+
+
+def test_a_served_share_is_up_when_systemd_says_so(served: Machine) -> None:
+    assert served.state(UNIT, "Type", "ActiveState", "StatusText") == {
+        "Type": "notify", "ActiveState": "active", "StatusText": "serve photos",
+    }  # fmt: skip
+    assert status(served) == "running"
+    served.reboot()
+    assert status(served) == "running"
+    served.run(f"systemctl stop {UNIT}")
+    assert served.state(UNIT, "Result", "ActiveState") == {"Result": "success", "ActiveState": "inactive"}
+    assert served.run("syncfs list --json | grep -o stopped") == "stopped"
+
+
+def test_a_served_share_serves(served: Machine) -> None:
+    """What the unit takes away from the process is nothing that it needs."""
+    secret = json.loads(served.run("syncfs secret photos --json"))["secret"]
+    other = "export SYNCFS_HOME=/root/other"
+    served.run(f"{other}; syncfs join {secret} photos --peer 127.0.0.1:4000; mkdir /mnt; syncfs mount photos /mnt")
+    served.run("diff -r /etc/security /mnt; cp -a /etc/pam.d /mnt; sync /mnt/pam.d/*")
+    served.run(
+        f'until [ "$(syncfs status photos --json | grep -o \'"files": [0-9]*\')" = '
+        f'"$({other}; syncfs status photos --json | grep -o \'"files": [0-9]*\')" ]; do sleep 0.1; done'
+    )
+    served.run(f"{other}; syncfs umount photos")
+    served.run(f"systemctl stop {UNIT}; syncfs check photos")
+    told = served.run(f"journalctl --unit {UNIT} --output cat")
+    assert "ended by a fault" not in told and "Traceback" not in told and "WARNING" not in told, told
+
+
+def test_a_served_share_comes_back_after_a_crash(served: Machine) -> None:
+    before = main_pid(served)
+    served.run(
+        f'kill -9 {before}; until [ "$(systemctl show --value --property=NRestarts {UNIT})" = 1 ]; do sleep 0.1; done'
+    )
+    served.run(f"systemctl start {UNIT}")
+    assert main_pid(served) != before
+    assert status(served) == "running"
+
+
+def test_a_mounted_share_comes_back_after_a_crash(machine: Machine) -> None:
+    """And nothing is lost when it is stopped in the middle of writing."""
+    machine.run("syncfs create photos --discovery none; mkdir /srv/photos; systemctl enable --now syncfs-mount@photos")
+    unit = "syncfs-mount@photos.service"
+    written = machine.run("head -c 60000000 /dev/urandom | tee /srv/photos/file | sha256sum; sync /srv/photos/file")
+    machine.run(f"kill -9 $(systemctl show --value --property=MainPID {unit})")
+    machine.run(f"! stat -f /srv/photos; {until('mountpoint --quiet /srv/photos && stat -f /srv/photos')}")
+    assert machine.file_system("/srv/photos") == "fuse.syncfs"
+    assert machine.run("sha256sum </srv/photos/file") == written
+    for end in (f"systemctl restart {unit}", "systemctl reboot"):
+        written = machine.run("head -c 60000000 /dev/urandom | tee /srv/photos/file | sha256sum")
+        if end == "systemctl reboot":
+            machine.reboot()
+        else:
+            machine.run(end)
+        assert machine.run("sha256sum </srv/photos/file") == written
+
+
+def test_what_trying_again_does_not_mend_is_not_tried_again(machine: Machine) -> None:
+    said = machine.run("systemctl start syncfs@nothing.service || systemctl status syncfs@nothing.service", check=False)
+    assert "there is no share 'nothing' here" in said
+    assert machine.state("syncfs@nothing.service", "ActiveState", "NRestarts") == {
+        "ActiveState": "failed",
+        "NRestarts": "0",
+    }
+
+
+def test_the_examples_mount(machine: Machine) -> None:
+    machine.run("syncfs create photos --discovery none")
+    machine.run("cp /usr/local/share/syncfs/examples/srv-photos.* /etc/systemd/system; systemctl daemon-reload")
+    machine.run("systemctl enable --now srv-photos.automount; echo hello >/srv/photos/file")
+    machine.run("systemctl disable srv-photos.automount")
+    assert machine.file_system("/srv/photos") == "autofs fuse.syncfs"
+    machine.run("systemctl enable srv-photos.mount")
+    machine.reboot()
+    assert machine.file_system("/srv/photos") == "fuse.syncfs"
+    order = machine.state("srv-photos.mount", "Before", "After")
+    assert "remote-fs.target" in order["Before"].split()
+    assert "network.target" in order["After"].split()
+    assert machine.run("cat /srv/photos/file") == "hello"
+
+
+def test_a_user_has_a_share_mounted_while_logged_in(machine: Machine) -> None:
+    """By fusermount3, and again after a crash, whose dead mount is taken away."""
+    machine.run("useradd --create-home me; loginctl enable-linger me")
+    machine.run(until("[ -S /run/user/$(id -u me)/systemd/private ]"))
+
+    def mine(script: str) -> str:
+        given = "HOME=/home/me XDG_RUNTIME_DIR=/run/user/$(id -u me)"
+        return machine.run(f"cd /home/me; runuser -u me -- env {given} bash -euc '{script}'")
+
+    mine("syncfs create photos --discovery none; systemctl --user enable --now syncfs@photos")
+    assert machine.file_system("/home/me/photos") == "fuse.syncfs"
+    written = mine("head -c 60000000 /dev/urandom | tee photos/file | sha256sum; sync photos/file")
+    mine("kill -9 $(systemctl --user show --value --property=MainPID syncfs@photos)")
+    mine(f"! stat -f photos; {until('mountpoint --quiet photos && stat -f photos')}")
+    assert mine("sha256sum <photos/file") == written
+    written = mine("head -c 60000000 /dev/urandom | tee photos/file | sha256sum")
+    machine.reboot()
+    machine.run(until("findmnt --mountpoint /home/me/photos"))
+    assert mine("sha256sum <photos/file") == written
+    mine("systemctl --user stop syncfs@photos")
+    assert machine.file_system("/home/me/photos") == ""
