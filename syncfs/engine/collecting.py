@@ -85,7 +85,7 @@ class Collector:
                 aged = trio.current_time()
                 self.grow_older()
             try:
-                await self._drop_given_up()
+                await self.drop_given_up()
                 if trio.current_time() - last >= PASS_SECONDS:
                     last = trio.current_time()
                     await self.collect()
@@ -104,8 +104,8 @@ class Collector:
             chunks, size = await self._delete(await self._unneeded())
         return CollectReport(chunks, size, thinned)
 
-    async def _drop_given_up(self) -> None:
-        """Delete what was stored for versions that were never made."""
+    async def drop_given_up(self) -> None:
+        """Delete what was stored for versions that were never made. Raises SetupError."""
         async with self._busy:
             await self._delete(self._take_given_up())
 

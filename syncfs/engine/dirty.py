@@ -28,6 +28,7 @@ class Dirty:
         self._cutting: dict[int, bytes] = {}
         self._cut_once: set[int] = set()
         self._adds: dict[bytes, int] = {}
+        self._telling: list[bytes] = []
         self._unsaved: list[tuple[int, int]] = []
         self._shrunk: int | None = None
         self._moves = 0
@@ -173,11 +174,12 @@ class Dirty:
     @property
     def adds(self) -> list[bytes]:
         """The addresses of the chunks that no version tells of yet."""
-        return list(self._adds)
+        return [*self._telling, *self._adds]
 
     def take_adds(self) -> list[bytes]:
         """The same, which a version tells of from now on, or which nobody needs any more."""
-        found, self._adds = list(self._adds), {}
+        found = self.adds
+        self._telling, self._adds = [], {}
         return found
 
     def undo_cut(self, index: int, plain: bytes) -> None:
@@ -216,6 +218,8 @@ class Dirty:
         self.has_cuts = bool(self._cutting)
         self._shrunk = None
         self._unsaved = []
+        self._telling += self._adds
+        self._adds = {}
 
     def complete_plain(self, index: int) -> bytes | None:
         """The content of a chunk that lies whole in the extents."""

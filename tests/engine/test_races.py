@@ -9,6 +9,7 @@ import trio
 import trio.testing
 
 from syncfs.engine.chunks import ChunkCache
+from syncfs.engine.content import Content
 from syncfs.engine.posix import AttributeChange, Caller
 from syncfs.engine.setup import create_share
 from syncfs.engine.share import open_share
@@ -89,4 +90,37 @@ async def test_what_was_sealed_while_a_version_was_made_is_in_what_the_next_fsyn
         handle = (await volume.open(volume.lookup(1, b"file").ino, os.O_RDONLY, 0)).handle
         found = b"".join([bytes(await volume.read(handle, at, 100_000)) for at in range(0, 1_000_000, 100_000)])
         assert found == expected
+        await volume.release(handle)
+
+
+async def test_a_chunk_that_is_replaced_while_its_version_is_made_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_share(tmp_path, "s", {}, os.urandom)
+    content = os.urandom(1_000_000)
+    gate, waiting = trio.Event(), trio.Event()
+    sync = ChunkCache.sync
+
+    async def slow_at_first(self: ChunkCache) -> None:
+        if not waiting.is_set():
+            waiting.set()
+            await gate.wait()
+        await sync(self)
+
+    async with open_share(tmp_path, "s") as share:
+        volume = share.volume
+        made, handle = await volume.create(1, b"file", 0o644, os.O_RDWR, ME)
+        await volume.write(handle, 100, content[100:])  # all but the first chunk is whole
+        await trio.testing.wait_all_tasks_blocked(0.2)
+        monkeypatch.setattr(ChunkCache, "sync", slow_at_first)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(volume.flush)
+            await waiting.wait()
+            await volume.write(handle, 0, os.urandom(chunk_start(1)))
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            gate.set()
+        await share.collector.drop_given_up()
+        first = share.index.versions_of(made.ino)[-1]
+        found = await Content(first.size, first.depth, first.body, share.chunks).read(0, 1_000_000)
+        assert bytes(found) == bytes(100) + content[100:]
         await volume.release(handle)
