@@ -2,7 +2,9 @@
 
 `mount.syncfs SPEC DIR [-sfnv] [-o OPTIONS] [-t TYPE]` mounts the share SPEC; `umount.syncfs DIR [-flnrv] [-t TYPE]`
 returns when everything is flushed. Both end with the codes of mount(8), in the table below, not with those of `syncfs`.
-The source in the mount table is SPEC to the letter, by which `mount -a` knows what is mounted already.
+The source in the mount table is the share's name as in fstab, by which `mount -a` knows what is mounted already. Where
+the current directory has a file of that name, mount(8) makes a path of it: then SPEC is that path, and it is for us to
+know what is mounted already.
 """
 
 import os
@@ -58,10 +60,17 @@ def run_mount(arguments: Sequence[str]) -> int:
 
     def mount() -> None:
         call = _read(arguments, "sfnvwro:t:", 2, "mount.syncfs SPEC DIR [-sfnv] [-o OPTIONS]")
-        name, directory = call.operands
+        spec, directory = call.operands
+        name = spec.rpartition("/")[
+            2
+        ]  # mount(8) makes a path of a name that a file in the current directory bears, too
         home = Home(call.options.home) if call.options.home else this_home()
         require_mountable(known_share(home, name))
-        if mountpoint.mounted_by_access(directory, name):
+        if call.options.remount:
+            if not call.fake:
+                mountpoint.remount(directory, name, call.options.mount)
+            return
+        if mountpoint.mounted_by_access(directory, name) or (spec != name and mountpoint.has_share(directory, name)):
             return
         plan = MountPlan(mountpoint.prepare(directory), name, call.options.mount)
         if call.fake:

@@ -44,6 +44,8 @@ def mount_command(
     Returns when the tree can be used. The share goes on in the background until 'syncfs umount DIR'.
     """
     chosen = read_options(options)
+    if chosen.remount:
+        raise UsageError("the mount option 'remount' is for mount(8): use 'mount -o remount,…', or unmount it first")
     home = Home(chosen.home) if chosen.home else this_home()
     plan = MountPlan(mountpoint.prepare(directory), name, chosen.mount)
     answer: dict[str, str | None] = {"name": name, "mountpoint": plan.directory}

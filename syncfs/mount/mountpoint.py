@@ -17,6 +17,7 @@ from typing import Final
 
 from syncfs.model.errors import BusyError, SetupError, UsageError
 from syncfs.mount import table, utab
+from syncfs.mount.options import MountOptions
 
 DEVICE: Final = "/dev/fuse"
 FUSE_CONF: Final = Path("/etc/fuse.conf")
@@ -56,6 +57,12 @@ def prepare(directory: str | Path) -> str:
     return path
 
 
+def has_share(directory: str | Path, source: str) -> bool:
+    """Whether that share is mounted at a directory."""
+    mounted = table.mounted_at(table.resolved(directory))
+    return mounted is not None and (mounted.type, mounted.source) == (table.TYPE, source)
+
+
 def mounted_by_access(directory: str | Path, source: str) -> bool:
     """Whether an automount was waiting at a directory, and has mounted that share there because we came by.
 
@@ -67,8 +74,21 @@ def mounted_by_access(directory: str | Path, source: str) -> bool:
         return False
     with suppress(OSError):
         os.statvfs(path)  # stat(2) would not do
-    mounted = table.mounted_at(path)
-    return mounted is not None and (mounted.type, mounted.source) == (table.TYPE, source)
+    return has_share(path, source)
+
+
+def remount(directory: str | Path, source: str, options: MountOptions) -> None:
+    """Changes how a share is mounted, in what the kernel itself decides: ro, noexec and the like.
+
+    Raises UsageError where that share is not mounted there, SetupError where the kernel refuses.
+    """
+    path = table.resolved(directory)
+    if not has_share(path, source):
+        raise UsageError(f"'{source}' is not mounted at {path}: leave the option remount out to mount it")
+    command = ["mount", "-i", "-c", "-t", table.TYPE, "-o", ",".join(["remount", *options.kernel]), "--", source, path]
+    done = subprocess.run(command, env={**os.environ, "LC_ALL": "C"}, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SetupError(f"{path} cannot be mounted in another way: {done.stderr.strip()}")
 
 
 def check_fuse(allow_other: bool) -> None:

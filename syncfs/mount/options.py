@@ -32,6 +32,8 @@ IMPLIED: Final = {
 KERNEL: Final = frozenset(
     ("ro", "rw", "suid", "nosuid", "dev", "nodev", "exec", "noexec", "noatime", "nodiratime", "dirsync", "sync")
 )
+ALLOWED: Final = {"allow_suid": "suid", "allow_dev": "dev"}
+"""For fstab: mount(8) takes `suid` and `dev`, which it thinks are the default, out of what it passes on."""
 OPPOSITES: Final = (("ro", "rw"), ("suid", "nosuid"), ("dev", "nodev"), ("exec", "noexec"))
 UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 XATTR: Final = ("on", "off")
@@ -112,6 +114,7 @@ def parse_size(text: str) -> int:
 
 
 def _with(options: MountOptions, option: str) -> MountOptions:
+    option = ALLOWED.get(option, option)
     name, equals, value = option.partition("=")
     if option in IMPLIED:
         for implied in IMPLIED[option]:

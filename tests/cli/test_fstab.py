@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.fuse, pytest.mark.root]
 
-SCRIPT = """
+START = """
 set -eu
 mount --make-rprivate /
 mount -t tmpfs none "$PLACE/over"
@@ -26,13 +26,16 @@ count() { grep -c " $PLACE/at " /proc/self/mountinfo || true; }
 home=home=$PLACE/home
 echo "photos $PLACE/at syncfs _netdev,nofail,noexec,x-systemd.automount,$home 0 0" >"$PLACE/fstab"
 step() { printf '%s\\n' "$*"; }
-
+"""
+MOUNTING = """
 mount -a -T "$PLACE/fstab"; step "mount -a: $(count)"
 mount -a -T "$PLACE/fstab"; step "again: $(count)"
 grep -q " $PLACE/at .*noexec.* - fuse.syncfs photos " /proc/self/mountinfo && step "source and options are right"
+mkdir "$PLACE/photos"; cd "$PLACE"; mount -a -T "$PLACE/fstab"; cd /; step "from a directory with that name: $(count)"
 echo hello >"$PLACE/at/file"
 pid=$("$PYTHON" -m syncfs list --json | sed -n 's/.*"pid": //p')
 umount "$PLACE/at"; step "umount: $(count)"
+cd "$PLACE"; mount -T "$PLACE/fstab" "$PLACE/at"; cd /; step "mounted from there: $(count)"; umount "$PLACE/at"
 [ -e "/proc/$pid/exe" ] || step "the process has ended"
 mount -t fuse.syncfs -o "_netdev,$home" photos "$PLACE/at"; step "mount -t: $(cat "$PLACE/at/file")"
 (cd "$PLACE/at" && ! umount "$PLACE/at" 2>"$PLACE/said"); grep -q "in use" "$PLACE/said" && step "busy"
@@ -52,8 +55,39 @@ code=0; mount -t syncfs photos "$PLACE/at" -o "odd,$home" 2>/dev/null || code=$?
 """
 
 
-def test_fstab_lines_and_umount(tmp_path: Path) -> None:
-    for name in ("at", "over"):
+OPTIONS = """
+lines() { for options; do echo "photos $PLACE/at syncfs _netdev,nofail,$options,$home 0 0"; done >"$PLACE/fstab"; }
+mounted() { lines "$1"; mount -a -T "$PLACE/fstab"; cd "$PLACE/at"; }
+over() { cd /; umount "$PLACE/at"; }
+code() { code=0; "$@" >"$PLACE/said" 2>&1 || code=$?; }
+as_nobody() { setpriv --reuid 65534 --regid 65534 --clear-groups "$@"; }
+
+mounted rw
+printf '#!/bin/sh\\necho ran\\n' >program; chmod 755 program; step "rw: $(./program)"
+(as_nobody cat program) | head -n 1; (! as_nobody touch program 2>/dev/null) && step "default_permissions"
+mount -o remount,ro "$PLACE/at"; code touch program; step "remount,ro: $(grep -o 'Read-only' "$PLACE/said")"
+mount -o remount,rw "$PLACE/at"; touch program && step "remount,rw"; over
+code mount -o "remount,ro,$home" photos "$PLACE/at"; step "nothing to remount: $code"
+mounted ro; code touch program; step "ro: $(grep -o 'Read-only' "$PLACE/said")"; over
+mounted noexec; code ./program; step "noexec: $code"; over
+mounted uid=1234,gid=5678,allow_other; step "owner: $(stat -c %u:%g program)"; over
+mounted owners=me,noatime,x-anything,comment=words; step "owner: $(stat -c %u:%g program)"
+grep -q " $PLACE/at rw,nosuid,nodev,noatime.*allow_other" /proc/self/mountinfo && step "safe without being asked"; over
+mounted allow_suid,allow_dev; ! grep " $PLACE/at .*\\(nosuid\\|nodev\\)" /proc/self/mountinfo && step "suid,dev"; over
+echo "nothing $PLACE/other syncfs $home 0 0" >>"$PLACE/fstab"
+code mount -a -T "$PLACE/fstab"; step "one of two: $code, $(grep -c "no share 'nothing'" "$PLACE/said")"
+umount "$PLACE/at"
+lines odd; code mount -a -T "$PLACE/fstab"; step "unknown: $code, $(grep -o "'odd' is unknown" "$PLACE/said")"
+mount -s -n -t syncfs photos "$PLACE/at" -o "odd,$home"; step "sloppy: $(count)"; umount "$PLACE/at"
+mount -v -t syncfs photos "$PLACE/at" -o "$home" | grep -o "mounted at"; umount -v "$PLACE/at" >/dev/null
+code mount -t syncfs photos "$PLACE/nowhere" -o "$home"; step "no directory: $code"
+code umount "$PLACE/at"; step "not mounted: $code"
+"""
+
+
+def run(tmp_path: Path, script: str) -> list[str]:
+    """What a script says, with the installed helpers in /sbin and a share `photos` that is not mounted."""
+    for name in ("at", "other", "over"):
         (tmp_path / name).mkdir()
     environment = {
         **os.environ,
@@ -68,12 +102,28 @@ def test_fstab_lines_and_umount(tmp_path: Path) -> None:
     if able.returncode:
         pytest.skip("needs mount namespaces, which cannot be made here")
     done = subprocess.run(
-        ["unshare", "--mount", "bash", "-c", SCRIPT],
+        ["unshare", "--mount", "bash", "-c", START + script],
         env=environment, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip
-    assert done.stdout.splitlines() == [
-        "mount -a: 1", "again: 1", "source and options are right", "umount: 0", "the process has ended",
+    print(done.stderr)
+    return done.stdout.splitlines()
+
+
+def test_fstab_lines_and_umount(tmp_path: Path) -> None:
+    assert run(tmp_path, MOUNTING) == [
+        "mount -a: 1", "again: 1", "source and options are right",
+        "from a directory with that name: 1", "umount: 0", "mounted from there: 1", "the process has ended",
         "mount -t: hello", "busy", "umount: 0",
         "umount of 'syncfs mount': 0", "that process has ended, too", "busy", "syncfs umount: 0",
         "fake: 0", "unknown: 32", "bad option: 1",
-    ], done.stderr  # fmt: skip
+    ]  # fmt: skip
+
+
+def test_options_flags_and_exit_codes(tmp_path: Path) -> None:
+    assert run(tmp_path, OPTIONS) == [
+        "rw: ran", "#!/bin/sh", "default_permissions", "remount,ro: Read-only",
+        "remount,rw", "nothing to remount: 32",
+        "ro: Read-only", "noexec: 126", "owner: 1234:5678", "owner: 0:0", "safe without being asked", "suid,dev",
+        "one of two: 64, 1", "unknown: 32, 'odd' is unknown", "sloppy: 1", "mounted at",
+        "no directory: 32", "not mounted: 32",
+    ]  # fmt: skip

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from syncfs.cli import mount_helper
 from syncfs.cli.home import Home
 from syncfs.cli.running import running_share
 from syncfs.mount import mountpoint, table
@@ -124,6 +125,21 @@ def test_the_mount_helper(shell: Shell, place: Path) -> None:
     assert (done.code, done.out + done.err) == (0, "")
     assert table.mounted_at(str(place)) is None
     assert shell.run(place, program="umount.fuse.syncfs").code == 32
+
+
+def test_unmounting_what_cannot_be_flushed_ends_with_a_sentence(
+    shell: Shell, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shell.good("mount", "photos", place, MEMORY_SYNCFS="stuck")
+    pid = shell.run("list", "--json").json[0]["pid"]
+    monkeypatch.setenv("SYNCFS_HOME", str(shell.home))
+    monkeypatch.setattr(mount_helper, "FLUSH_SECONDS", 1.0)
+    assert mount_helper.run_umount([str(place)]) == mount_helper.MOUNT_FAILED
+    said = capsys.readouterr().err
+    assert f"could not be flushed within 1 s and stays mounted at {place}" in said
+    assert table.mounted_at(str(place)) is not None
+    os.kill(pid, signal.SIGKILL)
+    shell.run("umount", place)
 
 
 def test_the_helper_takes_a_home(shell: Shell, place: Path, tmp_path: Path) -> None:

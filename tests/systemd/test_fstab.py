@@ -93,3 +93,15 @@ def test_after_a_crash_a_restart_brings_it_back(prepared: Machine) -> None:
         prepared.run(f"systemctl restart srv-{name}.mount")
         assert prepared.run(READ.format(f"/srv/{name}/file")) == written
         prepared.run(f"syncfs check {name}")
+
+
+def test_a_user_mounts_what_fstab_lets_users_mount(machine: Machine) -> None:
+    machine.run("useradd --create-home me; mkdir /home/me/photos; chown me: /home/me/photos")
+    machine.run("echo 'photos /home/me/photos syncfs noauto,user 0 0' >>/etc/fstab")
+    mine = "cd /home/me; runuser -u me -- env HOME=/home/me bash -euc"
+    machine.run(f"{mine} 'syncfs create photos --discovery none; mount photos; echo hello >photos/file'")
+    assert machine.file_system("/home/me/photos") == "fuse.syncfs"
+    pid = machine.run(f"{mine} 'stat -c %U:%G photos/file >&2; syncfs list --json' 2>/dev/null")
+    number = json.loads(pid)[0]["pid"]
+    machine.run(f"{mine} 'umount photos; [ ! -e /proc/{number}/exe ]'")
+    assert machine.file_system("/home/me/photos") == ""
