@@ -201,7 +201,8 @@ class History:
         else:
             raise UsageError(f"'{shown_path(path if to is None else to)}' is a conflict copy: choose a place with --to")
         if version is not None:
-            putter.content(self._index.nodes.must(ino), version)
+            node = self._index.nodes.must(ino)
+            putter.content(node, version, node.shown_heads[1:])
         shown = shown_path(path if to is None else to)
         return RestoreReport(
             shown, version.stamp.hex() if version else None, moment(version.time if version else past.ctime), past.size

@@ -6,12 +6,14 @@ other change comes between; whoever calls has settled what programs have written
 """
 
 import stat
+from collections.abc import Sequence
 
 from syncfs.engine.feed import Feed
 from syncfs.index.index import ROOT_INO, Index, Node, VersionRow
 from syncfs.index.moment import Moment, PastEntry, PastNode, parts_of
+from syncfs.index.nodes import TIMES
 from syncfs.model.errors import UsageError
-from syncfs.model.ids import DeviceId, LinkId, NodeId
+from syncfs.model.ids import DeviceId, LinkId, NodeId, Stamp
 from syncfs.model.records import Birth, LinkRecord, NodeRecord, Owner, Times, VersionRecord
 from syncfs.model.reports import shown_path
 
@@ -33,26 +35,38 @@ class Putter:
         """Whose feed is written."""
         return self._feed.device
 
+    def now(self) -> int:
+        """A lamport between all that was recorded before and all that is recorded from now on."""
+        return self._feed.tick()
+
     # --- single things ----------------------------------------------------------------------------------------------
 
-    def content(self, node: Node, version: VersionRow) -> None:
-        """Make an old content of a file, or of any file, its current one, as a new version."""
+    def content(self, node: Node, version: VersionRow, beside: Sequence[Stamp] = ()) -> None:
+        """Make an old content of a file, or of any file, its current one, as a new version; heads `beside` it stay."""
         current = self._index.version(node.head) if node.head is not None else None
         if current is not None and (current.size, current.depth, current.body) == (
             version.size, version.depth, version.body,
         ):  # fmt: skip
             return
         feed = self._feed
+        parents = tuple(head for head in self._index.heads_of(node.ino) if head not in beside)
         feed.record(
             [
                 VersionRecord(
-                    feed.tick(), feed.now(), node.node, self._index.heads_of(node.ino), version.size, version.mtime,
+                    feed.tick(), feed.now(), node.node, parents, version.size, self._mtime(node, version),
                     version.depth, version.body, True,
                 )
             ]
         )  # fmt: skip
         self.changed += 1
         self.bytes += version.size
+
+    def _mtime(self, node: Node, version: VersionRow) -> int:
+        """The time that a content had, also where somebody set it while that was current."""
+        after = [row.stamp for row in self._index.versions_of(node.ino) if version.stamp in row.parents]
+        set_at = node.group_stamp(TIMES)
+        is_of_it = version.ino == node.ino and version.stamp < set_at < min(after, default=set_at)
+        return node.times_mtime if is_of_it else version.mtime
 
     def attributes(self, node: Node, mode: int, owner: Owner, xattrs: dict[bytes, bytes]) -> None:
         """Set what differs of permissions, owner and extended attributes."""
@@ -127,6 +141,13 @@ class Putter:
             return
         for link in self._index.links_behind(parent, name):
             self.delete_link(link.link)
+
+    def link_anew(self, ino: int, parent: int, name: bytes) -> None:
+        """Give a node one more name."""
+        feed, nodes = self._feed, self._index.nodes
+        link = LinkId(feed.new_id())
+        feed.record([LinkRecord(feed.tick(), feed.now(), link, nodes.must(ino).node, nodes.must(parent).node, name)])
+        self.changed += 1
 
     def make(self, parent: int, name: bytes, like: PastNode, version: VersionRow | None) -> int:
         """A new node that is like an old one."""

@@ -1,20 +1,20 @@
 """Undoing one device: everything it did since a time is put back, as new versions and records.
 
-Of each thing that it changed and that nobody else has changed since, the state before comes back: the last record that
-is not among its own since then. What others have built on its changes stays as it is and is counted as `kept`.
+What the tree would be without it is derived (index/without.py), and every name that it had a hand in is made to show
+that again. What others have built on its changes stays as it is and is counted as `kept`. From the top down each name
+gets what it would show: the same node, wherever it is now; a conflict copy that was settled comes back as a file under
+the copy's name. What is in the way steps aside, and what is left over goes at the end, when all else has its place.
+
+What cannot be put back are times that the device set explicitly; the file then has the time of its content.
 """
 
 from dataclasses import dataclass
-from typing import Any
-
-import msgspec
 
 from syncfs.engine.putting import Putter
-from syncfs.index.index import Index, VersionRow
-from syncfs.index.nodes import MODE, OWNER, XATTRS
-from syncfs.index.past import THINNED
+from syncfs.index.index import ROOT_INO, Index
+from syncfs.index.moment import ROOT_FOLDER, PastEntry
+from syncfs.index.without import Without
 from syncfs.model.ids import DeviceId, LinkId, Stamp, device_of
-from syncfs.model.records import Owner
 
 
 @dataclass(slots=True)
@@ -36,91 +36,122 @@ class _Undo:
         self._put = putter
         self._device = device
         self._since = since
-        self._done = Undone()
+        self._without = Without(index.database, device, since, putter.now(), index.feeds.device_names())
+        self._affected = self._without.affected()
+        self._folders = self._folders_concerned()
+        self._done: dict[int, set[bytes]] = {}
+        self._copies: dict[Stamp | None, int] = {}
 
     def run(self) -> Undone:
         before = self._put.changed
-        for ino, group in self._select("SELECT DISTINCT ino, grp FROM past_nodes WHERE"):
-            self._put_back_value(ino, group)
-        for (ino,) in self._select("SELECT DISTINCT ino FROM versions WHERE"):
-            self._put_back_content(ino)
-        links = self._select("SELECT link, ino FROM links WHERE")
-        for link, ino in links:
-            self._put_back_link(LinkId(link), ino)
-        self._done.changed = self._put.changed - before
-        return self._done
+        kept = self._left_to_others()
+        if ROOT_INO in self._affected:
+            self._set(
+                PastEntry(b"", ROOT_INO, 0o040000, LinkId(self._index.nodes.must(ROOT_INO).node), ROOT_FOLDER), ROOT_INO
+            )
+        self._fill(ROOT_FOLDER, ROOT_INO)
+        for folder, names in self._done.items():
+            for _, name, _ in self._index.nodes.listed(folder, 0, 10**9):
+                if name not in names:
+                    self._put.delete(folder, name)
+        return Undone(self._put.changed - before, kept)
 
-    def _select(self, statement: str) -> list[Any]:
-        return self._index.database.rows(
-            f"{statement} substr(stamp, 9) = ? AND time >= ? ORDER BY stamp DESC", (self._device, self._since)
-        )
+    def _folders_concerned(self) -> set[int]:
+        """The directories in which a name may show something else, and all above them."""
+        found = self._without.places()
+        for ino in self._affected:
+            rows = self._index.database.rows("SELECT parent FROM entries WHERE ino = ?", (ino,))
+            found.update(parent for (parent,) in rows)
+            found.update(link.parent for link in self._without.links_of(ino))
+        waiting = list(found)
+        while waiting:
+            above = self._without.directory_parent(waiting.pop())
+            if above is not None and above not in found:
+                found.add(above)
+                waiting.append(above)
+        return found
+
+    def _left_to_others(self) -> int:
+        """How many of the nodes that the device changed have been changed by others since."""
+        count = len(self._without.kept)
+        for ino in self._affected - self._without.kept:
+            heads = self._index.nodes.must(ino).all_heads
+            versions = [row for row in self._index.versions_of(ino) if self._is_theirs(row.stamp, row.time)]
+            built_on = versions and not any(row.stamp in heads for row in versions)
+            values = self._index.database.rows(
+                "SELECT grp, stamp, time FROM past_nodes WHERE ino = ? ORDER BY stamp DESC", (ino,)
+            )
+            latest = {group: self._is_theirs(stamp, time) for group, stamp, time in reversed(values)}
+            changed_over = any(self._is_theirs(stamp, time) and not latest[group] for group, stamp, time in values)
+            count += bool(built_on or changed_over)
+        return count
 
     def _is_theirs(self, stamp: bytes, time: int) -> bool:
-        return device_of(Stamp(stamp)) == self._device and time >= self._since
+        return device_of(stamp) == self._device and time >= self._since  # type: ignore[arg-type]
 
-    def _put_back_value(self, ino: int, group: int) -> None:
-        rows = self._index.database.rows(
-            "SELECT stamp, time, value FROM past_nodes WHERE ino = ? AND grp = ? ORDER BY stamp DESC", (ino, group)
-        )
-        if not self._is_theirs(rows[0][0], rows[0][1]):
-            self._done.kept += 1
+    def _fill(self, folders: tuple[int, ...], ino: int) -> None:
+        entries = self._without.entries(folders)
+        self._done[ino] = {entry.name for entry in entries}
+        for entry in entries:
+            self._place(entry, ino)
+        for entry in entries:
+            if not self._folders.isdisjoint(entry.folders):
+                shown = self._index.lookup(ino, entry.name)
+                if shown is not None:
+                    self._fill(entry.folders, shown.ino)
+
+    def _place(self, entry: PastEntry, parent: int) -> None:
+        if self._is_there(entry, parent) or (self._step_aside(entry, parent) and self._is_there(entry, parent)):
+            if entry.ino in self._affected and not entry.is_copy:
+                row = self._index.link(entry.link)
+                if row is not None and row.deleted:  # shown only because of something else, which may go
+                    self._put.link(entry.link, entry.ino, parent, entry.name)
+                self._set(entry, entry.ino)
             return
-        value = next((row[2] for row in rows if not self._is_theirs(row[0], row[1])), None)
-        if value is None:
+        past = self._without.node(entry)
+        row = self._index.link(entry.link)
+        if entry.is_copy or row is None or row.ino != entry.ino:
+            made = self._copies.get(entry.head) if entry.is_copy else None
+            if made is not None:  # the copy of a file with several names
+                self._put.link_anew(made, parent, entry.name)
+                return
+            version = self._index.version(past.version) if past.version is not None else None
+            self._copies[entry.head] = self._put.make(parent, entry.name, past, version)
             return
-        node = self._index.nodes.must(ino)
-        mode, owner, xattrs = node.mode, Owner(node.uid, node.gid, node.user, node.group), node.xattrs
-        if group == MODE:
-            mode = msgspec.msgpack.decode(value, type=int)
-        elif group == OWNER:
-            owner = msgspec.msgpack.decode(value, type=Owner)
-        elif group == XATTRS:
-            xattrs = msgspec.msgpack.decode(value, type=dict[bytes, bytes])
-        self._put.attributes(node, mode, owner, xattrs)
+        for folder in entry.folders or (entry.ino,):
+            link = LinkId(self._index.nodes.must(folder).node) if entry.folders else entry.link
+            self._put.link(link, folder, parent, entry.name)
+        self._set(entry, entry.ino)
 
-    def _put_back_content(self, ino: int) -> None:
-        node = self._index.nodes.must(ino)
-        theirs = [
-            head for head in node.all_heads if (row := self._index.version(head)) and self._is_theirs(head, row.time)
-        ]
-        if not theirs:
-            self._done.kept += 1
-            return
-        target = self._last_before(theirs[0])
-        if target is not None:
-            self._put.content(node, target)
+    def _is_there(self, entry: PastEntry, parent: int) -> bool:
+        """Whether a name shows what it is to show, but for content and attributes."""
+        found = self._index.entry(parent, entry.name)
+        if found is None:
+            return False
+        node, link, head = found
+        if entry.is_copy:
+            return head == entry.head and link.ino == entry.ino
+        if head is not None or node.ino != entry.ino:
+            return False
+        return any(one.link == entry.link for one in self._index.links_behind(parent, entry.name))
 
-    def _last_before(self, head: Stamp) -> VersionRow | None:
-        """The newest ancestor of a version that the device did not write since, and whose content is kept."""
-        waiting, seen = [head], set[Stamp]()
-        while waiting:
-            waiting.sort()
-            stamp = waiting.pop()
-            version = self._index.version(stamp)
-            if version is None or stamp in seen:
-                continue
-            seen.add(stamp)
-            if not self._is_theirs(stamp, version.time) and version.depth != THINNED:
-                return version
-            waiting += version.parents
-        return None
+    def _step_aside(self, entry: PastEntry, parent: int) -> bool:
+        """Move away what has a name now; true if there was anything."""
+        found = self._index.entry(parent, entry.name)
+        if found is None:
+            return False
+        if found[2] is not None:
+            self._put.delete(parent, entry.name)
+            return True
+        for link in self._index.links_behind(parent, entry.name):
+            aside = b".undoing-" + link.link.hex().encode()
+            self._put.link(link.link, link.ino, parent, aside)
+        return True
 
-    def _put_back_link(self, link: LinkId, ino: int) -> None:
-        row = self._index.database.read(
-            "SELECT parent, name, deleted FROM past_links WHERE link = ? AND NOT (substr(stamp, 9) = ? AND time >= ?) "
-            "ORDER BY stamp DESC LIMIT 1",
-            (link, self._device, self._since),
-        )
-        if row is not None and not row[2]:
-            self._put.link(link, ino, row[0], row[1])
-            return
-        node = self._index.nodes.must(ino)
-        others = [head for head in node.all_heads if device_of(head) not in (self._device, self._own)]
-        if others and row is None:
-            self._done.kept += 1
-        else:
-            self._put.delete_link(link)
-
-    @property
-    def _own(self) -> bytes:
-        return self._put.device
+    def _set(self, entry: PastEntry, ino: int) -> None:
+        """Give a node the content and the attributes that it is to have."""
+        past = self._without.node(entry)
+        version = self._index.version(past.version) if past.version is not None else None
+        if version is not None:
+            self._put.content(self._index.nodes.must(ino), version, self._without.shown_heads(entry.ino)[1:])
+        self._put.attributes(self._index.nodes.must(ino), past.mode, past.owner, dict(past.xattrs))

@@ -28,10 +28,6 @@ _NOW = (
     "l.link, l.ino, coalesce(l.recorded_parent, l.parent), coalesce(l.recorded_name, l.name), l.deleted, l.seen, "
     "l.from_parent, l.from_name, l.stamp, l.time"
 )
-_NOT_REPLACED = (
-    "p.time <= ?1 AND NOT EXISTS (SELECT 1 FROM links l WHERE l.link = p.link AND l.time <= ?1 AND l.stamp > p.stamp) "
-    "AND NOT EXISTS (SELECT 1 FROM past_links q WHERE q.link = p.link AND q.stamp > p.stamp AND q.time <= ?1)"
-)
 
 
 class Rows(Protocol):
@@ -100,6 +96,13 @@ class Moment:
 
     def __init__(self, source: Rows, time: int, device_names: Mapping[DeviceId, str]) -> None:
         self.time = time
+        self._latest = time
+        """No time that is shown is later (ns)."""
+        self._not_replaced = (
+            f"{self._counts('p')} AND NOT EXISTS (SELECT 1 FROM links l WHERE l.link = p.link AND {self._counts('l')} "
+            "AND l.stamp > p.stamp) AND NOT EXISTS (SELECT 1 FROM past_links q WHERE q.link = p.link "
+            f"AND q.stamp > p.stamp AND {self._counts('q')})"
+        )
         self._source = source
         self._names = device_names
         self._listed: dict[tuple[int, ...], list[PastEntry]] = {}
@@ -141,8 +144,8 @@ class Moment:
         kind, rdev, target, mode, uid, gid, user, group, xattrs, times, ctime, content_mtime, head = row
         values: dict[int, bytes] = {}
         for number, _, value in self._source.rows(
-            "SELECT grp, stamp, value FROM past_nodes WHERE ino = ? AND time <= ? ORDER BY stamp",
-            (entry.ino, self.time),
+            f"SELECT grp, stamp, value FROM past_nodes v WHERE v.ino = ?2 AND {self._counts('v')} ORDER BY stamp",
+            (self.time, entry.ino),
         ):
             values[number] = value
         if MODE in values:
@@ -153,7 +156,7 @@ class Moment:
         packed = values.get(XATTRS, xattrs)
         known = msgspec.msgpack.decode(packed, type=dict[bytes, bytes]) if packed else {}
         plain = PastNode(
-            entry.ino, kind, rdev, target, mode, owner, known, min(times, self.time), min(ctime, self.time)
+            entry.ino, kind, rdev, target, mode, owner, known, min(times, self._latest), min(ctime, self._latest)
         )
         if kind != stat.S_IFREG:
             size = len(target) if kind == stat.S_IFLNK else 0
@@ -163,9 +166,9 @@ class Moment:
             return replace(plain, nlink=self._nlink(entry.ino))
         size, mtime, time = self._source.read("SELECT size, mtime, time FROM versions WHERE stamp = ?", (kept,))
         if kept == head:
-            mtime = min(max(times, content_mtime), self.time) if times <= self.time else mtime
+            mtime = min(max(times, content_mtime), self._latest) if times <= self._latest else mtime
         return replace(
-            plain, size=size, mtime=mtime, ctime=min(time, self.time), version=kept, nlink=self._nlink(entry.ino)
+            plain, size=size, mtime=mtime, ctime=min(time, self._latest), version=kept, nlink=self._nlink(entry.ino)
         )
 
     def kept_version(self, ino: int, head: Stamp | None) -> Stamp | None:
@@ -182,11 +185,28 @@ class Moment:
 
     def links_of(self, ino: int) -> list[PastLink]:
         """The records that counted of all links of a node."""
-        now = self._source.rows(f"SELECT {_NOW} FROM links l WHERE l.ino = ?2 AND l.time <= ?1", (self.time, ino))
+        now = self._source.rows(
+            f"SELECT {_NOW} FROM links l WHERE l.ino = ?2 AND {self._counts('l')}", (self.time, ino)
+        )
         past = self._source.rows(
-            f"SELECT {_PAST} FROM past_links p WHERE p.ino = ?2 AND {_NOT_REPLACED}", (self.time, ino)
+            f"SELECT {_PAST} FROM past_links p WHERE p.ino = ?2 AND {self._not_replaced}", (self.time, ino)
         )
         return [PastLink(*row) for row in (*now, *past)]
+
+    def directory_parent(self, ino: int) -> int | None:
+        """The directory in which a directory was; None for the root, and where it was nowhere."""
+        row = self._source.read("SELECT node FROM nodes WHERE ino = ?", (ino,))
+        node = NodeId(row[0])
+        seat = self._undone_moves().get(node)
+        if seat is not None:
+            return int(self._source.read("SELECT ino FROM nodes WHERE node = ?", (seat.parent,))[0])
+        link = self._directory_link(node)
+        return None if link is None else link.parent
+
+    def shown_heads(self, ino: int) -> Sequence[Stamp]:
+        """The heads of a file that names showed, the main one first."""
+        ends = [LinkEnd(one.link, one.stamp, bool(one.deleted), split_stamps(one.seen)) for one in self.links_of(ino)]
+        return node_view(ends, self._heads(ino), self._version).heads
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
@@ -200,12 +220,12 @@ class Moment:
             "l.recorded_parent = ?2 AND l.recorded_parent IS NOT NULL",
         ):
             for row in self._source.rows(
-                f"SELECT {_NOW} FROM links l WHERE {where} AND l.time <= ?1", (self.time, folder)
+                f"SELECT {_NOW} FROM links l WHERE {where} AND {self._counts('l')}", (self.time, folder)
             ):
                 if row[2] == folder:
                     found[row[0]] = PastLink(*row)
         for row in self._source.rows(
-            f"SELECT {_PAST} FROM past_links p WHERE p.parent = ?2 AND {_NOT_REPLACED}", (self.time, folder)
+            f"SELECT {_PAST} FROM past_links p WHERE p.parent = ?2 AND {self._not_replaced}", (self.time, folder)
         ):
             found[row[0]] = PastLink(*row)
         return list(found.values())
@@ -236,7 +256,9 @@ class Moment:
         if kind == stat.S_IFDIR:
             if link.link != node or (link.deleted and not self._has_life(link.ino)):
                 return
-        elif link.deleted or not (copies is None and hidden is None and (head is None or head_time <= self.time)):
+        elif link.deleted or not (
+            copies is None and hidden is None and (head is None or self._counts_version(head, head_time))
+        ):
             all_heads = self._heads(link.ino) if kind == stat.S_IFREG else ()
             ends = [
                 LinkEnd(one.link, one.stamp, bool(one.deleted), split_stamps(one.seen))
@@ -268,10 +290,9 @@ class Moment:
                 "SELECT v.time, n.copies, n.hidden FROM versions v JOIN nodes n ON n.ino = v.ino WHERE v.stamp = ?",
                 (now,),
             )
-            if row[0] <= self.time and row[1] is None and row[2] is None:
+            if self._counts_version(now, row[0]) and row[1] is None and row[2] is None:
                 return Stamp(now)
-        ends = [LinkEnd(one.link, one.stamp, bool(one.deleted), split_stamps(one.seen)) for one in self.links_of(ino)]
-        return next(iter(node_view(ends, self._heads(ino), self._version).heads), None)
+        return next(iter(self.shown_heads(ino)), None)
 
     def _has_life(self, folder: int) -> bool:
         """Whether anything lived in a deleted directory."""
@@ -280,6 +301,14 @@ class Moment:
             self._alive[folder] = False
             known = self._alive[folder] = next(iter(self._candidates(folder)), None) is not None
         return known
+
+    def _counts(self, alias: str) -> str:
+        """The condition, for SQL, under which a row of records counts; ?1 is the time."""
+        return f"{alias}.time <= ?1"
+
+    def _counts_version(self, stamp: bytes, time: int) -> bool:
+        """Whether the only head of a file counts, so that nothing else has to be looked at."""
+        return time <= self.time
 
     def _heads(self, ino: int) -> tuple[Stamp, ...]:
         rows = self._source.rows("SELECT stamp, parents FROM versions WHERE ino = ? AND time <= ?", (ino, self.time))

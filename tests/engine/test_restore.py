@@ -1,0 +1,87 @@
+"""Restoring where the present is in the way: folders that are gone, other things of that name, conflict copies."""
+
+from pathlib import Path
+
+import pytest
+
+from syncfs.engine.posix import RenameFlags
+from syncfs.engine.service import RunningShare
+from syncfs.model.errors import UsageError
+from tests.engine.nodes import ME, Nodes, delete, place_of, share_of, tell, tree, write
+from tests.engine.test_undo import a_moment
+
+
+def test_a_deleted_file_brings_the_folders_above_it_back(tmp_path: Path) -> None:
+    async def story(nodes: Nodes) -> None:
+        one = await nodes.add()
+        await write(one, "a/b/f", b"one")
+        await write(one, "a/b/g", b"two")
+        await nodes.rest()
+        volume = share_of(one).volume
+        whole = await tree(one)
+        then = await a_moment(one)
+        delete(one, "a/b/f")
+        delete(one, "a/b/g")
+        volume.rmdir(*place_of(one, "a/b"))
+        volume.rmdir(*place_of(one, "a"))
+        assert list(await tree(one)) == ["/"]
+        await share_of(one).history.restore(b"a/b/f", None, None, None)
+        assert await tree(one) == {path: what for path, what in whole.items() if path != "/a/b/g"}
+        await share_of(one).history.restore(b"a/b/g", None, then, None)
+        assert await tree(one) == whole
+
+    tell(tmp_path, story)
+
+
+def test_what_became_something_else_comes_back_on_its_own_or_beside(tmp_path: Path) -> None:
+    async def story(nodes: Nodes) -> None:
+        one = await nodes.add()
+        await write(one, "f", b"a file")
+        await write(one, "d/in", b"in a folder")
+        await nodes.rest()
+        whole = await tree(one)
+        then = await a_moment(one)
+        volume, history = share_of(one).volume, share_of(one).history
+        delete(one, "f")
+        await write(one, "f/g", b"now a folder")
+        delete(one, "d/in")
+        volume.rmdir(*place_of(one, "d"))
+        volume.symlink(1, b"d", b"f", ME)
+        with pytest.raises(UsageError, match="--to"):
+            await history.restore(b"f", None, then, None)
+        await history.restore(b"f", None, then, b"f-then")
+        assert (await tree(one))["/f-then"] == whole["/f"]
+        await history.restore(b"", None, then, None)
+        assert await tree(one) == whole
+
+    tell(tmp_path, story)
+
+
+def test_restoring_leaves_a_conflict_copy_beside(tmp_path: Path) -> None:
+    async def story(nodes: Nodes) -> None:
+        one, two = await nodes.add(), await nodes.add()
+        await write(one, "f", b"first")
+        await nodes.rest()
+        nodes.network.partition(["n1"], ["n2"])
+        await write(one, "f", b"of one")
+        await write(two, "f", b"of two")
+        nodes.network.heal()
+        await nodes.rest()
+        before = await tree(one)
+        (copy,) = (path for path in before if "(conflict" in path)
+        (first,) = (report for report in RunningShare(share_of(one), None).conflicts() if report.path == "f")
+        assert first.conflict_path == copy[1:]
+        oldest = share_of(one).history.versions(b"f")[-1]
+        await share_of(one).history.restore(b"f", oldest.id, None, None)
+        await nodes.rest()
+        after = await tree(one)
+        assert after[copy] == before[copy] and after["/f"] not in before.values() and await tree(two) == after
+        # A copy that was settled comes back under its name as a file of its own.
+        then = await a_moment(one)
+        delete(one, copy[1:])
+        await share_of(one).history.restore(copy[1:].encode(), None, then, None)
+        assert await tree(one) == after
+        await share_of(one).volume.rename(*place_of(one, copy[1:]), 1, b"mine", RenameFlags.NONE)
+        assert (await tree(one))["/mine"] == before[copy]
+
+    tell(tmp_path, story)
