@@ -1,4 +1,4 @@
-"""How long a large share takes to mount and to end."""
+"""How long a large share takes to mount and to end; with -s it tells."""
 
 import json
 import os
@@ -35,7 +35,8 @@ def test_an_index_of_many_files_is_mounted_at_once(tmp_path: Path) -> None:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         return done.stdout, time.monotonic() - start
 
-    for _ in range(2):
+    for _ in range(3):
+        _forget_pages(tmp_path / "home")
         _, mounting = syncfs("mount", "many", place)
         try:
             assert len(list((place / "folder7").iterdir())) == FILES // FOLDERS
@@ -43,7 +44,18 @@ def test_an_index_of_many_files_is_mounted_at_once(tmp_path: Path) -> None:
             assert json.loads(syncfs("status", "many", "--json")[0])["files"] == FILES
         finally:
             _, ending = syncfs("umount", place)
+        print(f"{FILES} files: mounted in {mounting:.2f} s, unmounted in {ending:.2f} s")
         assert (mounting < MOST_SECONDS, ending < MOST_SECONDS) == (True, True), (mounting, ending)
+
+
+def _forget_pages(directory: Path) -> None:
+    """Have what lies in a directory read from the disk, as after a boot."""
+    for path in directory.rglob("*"):
+        if path.is_file():
+            descriptor = os.open(path, os.O_RDONLY)
+            os.fsync(descriptor)
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(descriptor)
 
 
 async def _fill(home: Path) -> None:

@@ -53,7 +53,7 @@ while [ "$code" = 133 ]; do  # it wants to be booted again
   code=0
   systemd-nspawn --quiet --boot --directory="$PLACE/tree" --machine=machine --register=no --keep-unit \\
     --link-journal=no --private-network --console=pipe --notify-ready=yes "${devices[@]}" \\
-    --bind-ro="$CHECKOUT" --bind-ro="$PYTHON" || code=$?
+    "$@" || code=$?
 done
 exit "$code"
 """
@@ -86,12 +86,12 @@ class Machine:
             "PLACE": str(self._place),
             "CHECKOUT": str(ROOT),
             "INSTALL": "yes" if install else "",
-            "PYTHON": sys.base_prefix,
             "NOTIFY_SOCKET": str(self._place.with_suffix(".notify")),
         }
+        seen = [f"--bind-ro={place}" for place in (ROOT, Path(sys.base_prefix)) if place.parts[1] != "usr"]
         with self._console.open("wb") as console:
             self._nspawn = subprocess.Popen(
-                ["unshare", "--mount", "--propagation", "private", "bash", "-c", PREPARE],
+                ["unshare", "--mount", "--propagation", "private", "bash", "-c", PREPARE, "bash", *seen],
                 env=surroundings, stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True,
             )  # fmt: skip
         self._wait_ready()
@@ -127,6 +127,10 @@ class Machine:
         if check and done.returncode:
             raise MachineError(f"{script}: {done.returncode}\n{done.stdout}\n{self.told()}")
         return done.stdout.strip()
+
+    def wait(self, condition: str) -> None:
+        """Until a condition of the shell's holds."""
+        self.run(f"until {condition}; do sleep 0.1; done >/dev/null 2>&1")
 
     def told(self) -> str:
         """What the machine says of its last minutes, for a test that failed."""

@@ -47,6 +47,8 @@ def test_at_boot_and_on_access(prepared: Machine) -> None:
     # What cannot be mounted did not keep it from booting.
     assert prepared.state("srv-none.mount", "Result") == {"Result": "exit-code"}
     assert prepared.run("systemctl is-active remote-fs.target") == "active"
+    # At shutdown it is unmounted before the network goes.
+    assert "network.target" in prepared.state("srv-photos.mount", "After")["After"].split()
 
 
 def test_what_is_mounted_already_is_not_mounted_again(prepared: Machine) -> None:
@@ -59,7 +61,7 @@ def test_an_idle_share_is_unmounted_and_comes_back(prepared: Machine) -> None:
     prepared.run("sed -i s/10min/1s/ /etc/fstab; systemctl daemon-reload; systemctl restart srv-notes.automount")
     written = prepared.run(WRITE.format("/srv/notes/file"))
     pid = process(prepared, "notes")
-    prepared.run('until [ "$(systemctl is-active srv-notes.mount)" = inactive ]; do sleep 0.1; done')
+    prepared.wait('[ "$(systemctl is-active srv-notes.mount)" = inactive ]')
     assert prepared.file_system("/srv/notes") == "autofs"
     assert prepared.run(f"[ ! -e /proc/{pid}/exe ] && echo ended") == "ended"
     assert prepared.run(READ.format("/srv/notes/file")) == written
@@ -89,7 +91,7 @@ def test_after_a_crash_a_restart_brings_it_back(prepared: Machine) -> None:
     for name in ("photos", "notes"):
         written = prepared.run(WRITE.format(f"/srv/{name}/file") + f"; sync /srv/{name}/file")
         prepared.run(f"kill -9 {process(prepared, name)}")
-        prepared.run(f"! stat -f /srv/{name}")
+        prepared.wait(f"! stat -f /srv/{name}")
         prepared.run(f"systemctl restart srv-{name}.mount")
         assert prepared.run(READ.format(f"/srv/{name}/file")) == written
         prepared.run(f"syncfs check {name}")
@@ -101,7 +103,7 @@ def test_a_user_mounts_what_fstab_lets_users_mount(machine: Machine) -> None:
     mine = "cd /home/me; runuser -u me -- env HOME=/home/me bash -euc"
     machine.run(f"{mine} 'syncfs create photos --discovery none; mount photos; echo hello >photos/file'")
     assert machine.file_system("/home/me/photos") == "fuse.syncfs"
-    pid = machine.run(f"{mine} 'stat -c %U:%G photos/file >&2; syncfs list --json' 2>/dev/null")
-    number = json.loads(pid)[0]["pid"]
-    machine.run(f"{mine} 'umount photos; [ ! -e /proc/{number}/exe ]'")
+    assert machine.run(f"{mine} 'stat -c %U:%G photos/file'") == "me:me"
+    pid = json.loads(machine.run(f"{mine} 'syncfs list --json'"))[0]["pid"]
+    machine.run(f"{mine} 'umount photos; [ ! -e /proc/{pid}/exe ]'")
     assert machine.file_system("/home/me/photos") == ""

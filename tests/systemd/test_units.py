@@ -1,6 +1,7 @@
 """The units that scripts/install puts in place, on a machine that systemd has booted."""
 
 import json
+from functools import partial
 
 import pytest
 
@@ -8,7 +9,6 @@ from tests.systemd.machine import Machine
 
 pytestmark = [pytest.mark.fuse, pytest.mark.root]
 
-USER = "me"
 UNIT = "syncfs@photos.service"
 
 
@@ -18,11 +18,6 @@ def served(machine: Machine) -> Machine:
     machine.run("syncfs create photos --from /etc/security --listen 127.0.0.1:4000")
     machine.run(f"systemctl enable --now {UNIT}")
     return machine
-
-
-def until(condition: str) -> str:
-    """A script that waits for a condition."""
-    return f"until {condition}; do sleep 0.1; done >/dev/null 2>&1"
 
 
 def main_pid(machine: Machine) -> int:
@@ -51,10 +46,8 @@ def test_a_served_share_serves(served: Machine) -> None:
     other = "export SYNCFS_HOME=/root/other"
     served.run(f"{other}; syncfs join {secret} photos --peer 127.0.0.1:4000; mkdir /mnt; syncfs mount photos /mnt")
     served.run("diff -r /etc/security /mnt; cp -a /etc/pam.d /mnt; sync /mnt/pam.d/*")
-    served.run(
-        f'until [ "$(syncfs status photos --json | grep -o \'"files": [0-9]*\')" = '
-        f'"$({other}; syncfs status photos --json | grep -o \'"files": [0-9]*\')" ]; do sleep 0.1; done'
-    )
+    count = "syncfs status photos --json | grep -o '\"files\": [0-9]*'"
+    served.wait(f'[ "$({count})" = "$({other}; {count})" ]')
     served.run(f"{other}; syncfs umount photos")
     served.run(f"systemctl stop {UNIT}; syncfs check photos")
     told = served.run(f"journalctl --unit {UNIT} --output cat")
@@ -63,9 +56,8 @@ def test_a_served_share_serves(served: Machine) -> None:
 
 def test_a_served_share_comes_back_after_a_crash(served: Machine) -> None:
     before = main_pid(served)
-    served.run(
-        f'kill -9 {before}; until [ "$(systemctl show --value --property=NRestarts {UNIT})" = 1 ]; do sleep 0.1; done'
-    )
+    served.run(f"kill -9 {before}")
+    served.wait(f'[ "$(systemctl show --value --property=NRestarts {UNIT})" = 1 ]')
     served.run(f"systemctl start {UNIT}")
     assert main_pid(served) != before
     assert status(served) == "running"
@@ -77,15 +69,13 @@ def test_a_mounted_share_comes_back_after_a_crash(machine: Machine) -> None:
     unit = "syncfs-mount@photos.service"
     written = machine.run("head -c 60000000 /dev/urandom | tee /srv/photos/file | sha256sum; sync /srv/photos/file")
     machine.run(f"kill -9 $(systemctl show --value --property=MainPID {unit})")
-    machine.run(f"! stat -f /srv/photos; {until('mountpoint --quiet /srv/photos && stat -f /srv/photos')}")
+    machine.wait(f'[ "$(systemctl show --value --property=NRestarts {unit})" = 1 ]')
+    machine.run(f"systemctl start {unit}")
     assert machine.file_system("/srv/photos") == "fuse.syncfs"
     assert machine.run("sha256sum </srv/photos/file") == written
-    for end in (f"systemctl restart {unit}", "systemctl reboot"):
+    for end in (partial(machine.run, f"systemctl restart {unit}"), machine.reboot):
         written = machine.run("head -c 60000000 /dev/urandom | tee /srv/photos/file | sha256sum")
-        if end == "systemctl reboot":
-            machine.reboot()
-        else:
-            machine.run(end)
+        end()
         assert machine.run("sha256sum </srv/photos/file") == written
 
 
@@ -116,7 +106,7 @@ def test_the_examples_mount(machine: Machine) -> None:
 def test_a_user_has_a_share_mounted_while_logged_in(machine: Machine) -> None:
     """By fusermount3, and again after a crash, whose dead mount is taken away."""
     machine.run("useradd --create-home me; loginctl enable-linger me")
-    machine.run(until("[ -S /run/user/$(id -u me)/systemd/private ]"))
+    machine.wait("[ -S /run/user/$(id -u me)/systemd/private ]")
 
     def mine(script: str) -> str:
         given = "HOME=/home/me XDG_RUNTIME_DIR=/run/user/$(id -u me)"
@@ -126,11 +116,12 @@ def test_a_user_has_a_share_mounted_while_logged_in(machine: Machine) -> None:
     assert machine.file_system("/home/me/photos") == "fuse.syncfs"
     written = mine("head -c 60000000 /dev/urandom | tee photos/file | sha256sum; sync photos/file")
     mine("kill -9 $(systemctl --user show --value --property=MainPID syncfs@photos)")
-    mine(f"! stat -f photos; {until('mountpoint --quiet photos && stat -f photos')}")
+    restarts = "systemctl --user show --value --property=NRestarts syncfs@photos"
+    mine(f"until [ $({restarts}) = 1 ]; do sleep 0.1; done; systemctl --user start syncfs@photos")
     assert mine("sha256sum <photos/file") == written
     written = mine("head -c 60000000 /dev/urandom | tee photos/file | sha256sum")
     machine.reboot()
-    machine.run(until("findmnt --mountpoint /home/me/photos"))
+    machine.wait("findmnt --mountpoint /home/me/photos")
     assert mine("sha256sum <photos/file") == written
     mine("systemctl --user stop syncfs@photos")
     assert machine.file_system("/home/me/photos") == ""
