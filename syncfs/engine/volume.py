@@ -90,6 +90,13 @@ class Volume:
         """The directory that holds a directory; the root holds itself."""
         return self._index.parent_of(self._index.nodes.shown_as(ino)) or ino
 
+    def tells_of_names(self, ino: int) -> bool:
+        """Whether watchers hear of every change of this directory's names that the kernel does not make itself.
+
+        Of directories that are shown as one, the kernel changes one and thinks the others are as before.
+        """
+        return self._index.nodes.shown_as(ino) == ino and not self._index.merged_inos(ino)
+
     def readlink(self, ino: int) -> bytes:
         """The target of a symlink. Raises PosixError."""
         node = self._node(ino)

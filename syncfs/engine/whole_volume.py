@@ -65,6 +65,10 @@ class WholeVolume:
         """The entries of a directory after a cookie."""
         return self._past.readdir(ino, after) if ino & PAST_BIT else self._now.readdir(ino, after)
 
+    def tells_of_names(self, ino: int) -> bool:
+        """Whether watchers hear of every change of this directory's names that the kernel does not make itself."""
+        return not ino & PAST_BIT and self._now.tells_of_names(ino)
+
     def readlink(self, ino: int) -> bytes:
         """The target of a symlink. Raises PosixError."""
         return self._past.readlink(ino) if ino & PAST_BIT else self._now.readlink(ino)

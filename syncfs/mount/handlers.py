@@ -19,6 +19,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 import pyfuse3
@@ -160,9 +161,19 @@ class Handlers(pyfuse3.Operations):
         except ValueError:
             raise PosixError(errno.EINVAL) from None
         await self._volume.rename(old_parent, old_name, new_parent, checked_name(new_name), known_flags)
+        if new_parent != old_parent:
+            self._tell_of_parents((old_parent, old_name), (new_parent, new_name))
         if flags & WHITEOUT:
             # Nothing is awaited since the rename, so both become durable together.
             self._volume.mknod(old_parent, old_name, stat.S_IFCHR, 0, caller_of(ctx))
+
+    def _tell_of_parents(self, *places: tuple[int, bytes]) -> None:
+        """Directories are in other ones now: the `..` of a listing that the kernel keeps is wrong."""
+        for parent, name in places:
+            with suppress(PosixError):
+                found = self._volume.lookup(parent, name)
+                if stat.S_ISDIR(found.mode):
+                    self._tell(InodeChanged(found.ino, content=True))
 
     @in_time
     async def open(self, ino: int, flags: int, ctx: Asker) -> pyfuse3.FileInfo:
@@ -216,6 +227,8 @@ class Handlers(pyfuse3.Operations):
 
     @at_once
     def opendir(self, ino: int, ctx: Asker) -> int:
+        if self._volume.tells_of_names(ino):
+            self.loop.listings.begin()
         return ino
 
     @at_once

@@ -8,6 +8,8 @@ new state first and tells afterwards; who asks between the two is told the truth
 - Only inodes that the kernel may know are told of. Events about the same thing that wait are merged.
 - While a file is open only its attributes are dropped, which waits for nothing. Its pages belong to the version that is
   open; who opens the file from then on goes past them (`direct_io`), until all are closed and the pages can go.
+- With a name its directory's pages go, which are the listing that the kernel keeps. One that was under way at that
+  moment may arrive afterwards, so where that can be, they go once more a little later.
 - Where with a name the node itself is gone (`is_gone`) the kernel is told so, for those who watch it with inotify;
   where it was only moved, that would make a moved directory unusable.
 """
@@ -15,6 +17,7 @@ new state first and tells afterwards; who asks between the two is told the truth
 import errno
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -26,6 +29,8 @@ from syncfs.mount.known import KernelView
 HARMLESS: Final = frozenset({errno.ENOENT, errno.ENOTEMPTY, errno.EBUSY, errno.ENOTDIR, errno.ENOTCONN, errno.ENODEV})
 """The kernel does not hold it (any more), or has something mounted or cached below it that it looks up anew."""
 CLOSE_S: Final = 5.0
+LISTING_S: Final = 1.0
+"""A listing that was sent is with the kernel after so long at most."""
 
 log = logging.getLogger(__name__)
 
@@ -43,13 +48,19 @@ class Notifier(Protocol):
 class KernelNotifier:
     """Tells the kernel of the mount of this process."""
 
+    def __init__(self, notifying: threading.Lock) -> None:
+        """`notifying` is held while /dev/fuse is written to."""
+        self._notifying = notifying
+
     def inode(self, ino: int, content: bool) -> None:
         """See Notifier."""
-        pyfuse3.invalidate_inode(ino, attr_only=not content)
+        with self._notifying:
+            pyfuse3.invalidate_inode(ino, attr_only=not content)
 
     def entry(self, parent: int, name: bytes, deleted: int) -> None:
         """See Notifier."""
-        pyfuse3.invalidate_entry(parent, name, deleted)
+        with self._notifying:
+            pyfuse3.invalidate_entry(parent, name, deleted)
 
 
 class Invalidator:
@@ -61,6 +72,7 @@ class Invalidator:
         self._is_gone = is_gone
         self._inodes: dict[int, bool] = {}
         self._entries: dict[tuple[int, bytes], int] = {}
+        self._again: dict[int, float] = {}
         self._changed = threading.Condition()
         self._busy = False
         self._closing = False
@@ -84,7 +96,7 @@ class Invalidator:
                     gone = removed is not None and self._known.knows(removed) and self._is_gone(removed)
                     with self._changed:
                         self._entries[parent, name] = removed if removed is not None and gone else 0
-                        self._note_inode(parent, False)
+                        self._note_inode(parent, True)
                         if removed is not None and self._known.knows(removed):
                             self._note_inode(removed, False)
 
@@ -112,16 +124,33 @@ class Invalidator:
             with self._changed:
                 self._busy = False
                 self._changed.notify_all()
-                self._changed.wait_for(lambda: self._closing or self._inodes or self._entries)
+                due = min(self._again.values(), default=None)
+                wait = None if due is None else max(due - time.monotonic(), 0)
+                self._changed.wait_for(lambda: self._closing or self._inodes or self._entries, wait)
                 if self._closing:
                     return
+                again = self._take_due()
                 entries, self._entries = self._entries, {}
                 inodes, self._inodes = self._inodes, {}
                 self._busy = True
             for (parent, name), deleted in entries.items():
                 self._tell(self._notifier.entry, parent, name, deleted)
             for ino, content in inodes.items():
+                told = time.monotonic()
                 self._tell(self._notifier.inode, ino, content and not self._known.is_open(ino))
+                if self._known.is_listed_since(ino, told - LISTING_S) and ino not in self._again:
+                    self._again[ino] = told + LISTING_S
+
+            for ino in again:
+                self._tell(self._notifier.inode, ino, True)
+
+    def _take_due(self) -> list[int]:
+        """The directories whose listing was perhaps on its way to the kernel when that was told to drop it."""
+        now = time.monotonic()
+        due = [ino for ino, then in self._again.items() if then <= now]
+        for ino in due:
+            del self._again[ino]
+        return due
 
     def _tell(self, notify: Callable[..., None], *what: object) -> None:
         if self._closing:

@@ -4,6 +4,8 @@ An inode is known from the first reply that names it until as many lookups are f
 `..` of a listing count for nothing). Written by the handlers in the loop only; the invalidation thread reads.
 """
 
+import math
+import time
 from typing import Final
 
 ROOT: Final = 1
@@ -18,6 +20,7 @@ class KernelView:
         self._open: dict[int, int] = {}
         self._writing: set[int] = set()
         self._stale: set[int] = set()
+        self._listed: dict[int, float] = {}
 
     def looked_up(self, ino: int) -> None:
         """A reply names this inode."""
@@ -31,11 +34,20 @@ class KernelView:
             return False
         self._lookups.pop(ino, None)
         self._stale.discard(ino)
+        self._listed.pop(ino, None)
         return ino != ROOT
 
     def knows(self, ino: int) -> bool:
         """Whether the kernel may hold anything of this inode."""
         return ino in self._lookups or ino == ROOT
+
+    def listed(self, ino: int) -> None:
+        """A reply lists this directory."""
+        self._listed[ino] = time.monotonic()
+
+    def is_listed_since(self, ino: int, then: float) -> bool:
+        """Whether a reply listed this directory at or after a time of time.monotonic."""
+        return self._listed.get(ino, -math.inf) >= then
 
     def opened(self, handle: int, ino: int, writing: bool) -> None:
         """A reply gives out this handle."""

@@ -5,8 +5,8 @@ neither repeats nor leaves out what was there all the time, whatever changed. `.
 their own below every cookie; the kernel takes only their number and type and counts no lookup for them. Each other
 entry that fits is a lookup; one that does not fit is none, and is asked for again.
 
-The kernel asks for every listing anew (pyfuse3 cannot let it keep one), so replies are kept here as long as nothing at
-all has changed in the volume: walking a tree a second time then costs a third.
+The kernel keeps listings (see `opendir`) until a directory changes or it needs the memory. What it asks for anew is
+kept here as well as long as nothing at all has changed in the volume.
 """
 
 import stat
@@ -50,6 +50,7 @@ class Listing:
             return
         if offset < DOT_DOT and not add(token, b"..", pointer(self._parent(ino), stat.S_IFDIR), DOT_DOT):
             return
+        self._known.listed(ino)
         looked_up = self._known.looked_up
         after = max(offset, DOT_DOT)
         for name, entry, cookie in self._replies(ino, after):

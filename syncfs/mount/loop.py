@@ -33,6 +33,7 @@ from typing import Any
 import pyfuse3
 import trio
 
+from syncfs.mount.opendir import ListingCache
 from syncfs.mount.terms import Terms
 from syncfs.mount.workers import Worker, Workers
 
@@ -80,6 +81,7 @@ class RequestLoop:
         self.lowlevel = self
         self.current = Worker()
         self.vain_reads = 0
+        self.listings = ListingCache()
         self._fd = -1
         self._first = Terms().offer if first is None else first
         self._waiting_here = False
@@ -117,6 +119,7 @@ class RequestLoop:
 
     async def wait_readable(self, fd: int) -> None:
         """Returns when a request can be read now. Raises ClosedResourceError when the worker is to end."""
+        self.listings.end()
         if self._closed or self.current.spent:
             raise trio.ClosedResourceError
         if fd != self._fd:
@@ -170,11 +173,13 @@ class RequestLoop:
 
     def hand_over(self) -> None:
         """Lets a parked worker watch the descriptor, where there is one and nobody watches."""
+        self.listings.end()
         if not self._watching:
             self._parked.unpark()
 
     def _adopt(self, fd: int) -> None:
         os.set_blocking(fd, False)
+        self.listings.adopt(fd)
         request = _PollRequest(fd, select.POLLIN, 0)
         # PyDLL keeps the GIL: no other thread delays the read that follows the poll.
         poll = ctypes.PyDLL(None).poll

@@ -76,7 +76,7 @@ class _Session:
         known = KernelView()
         enabled = options.xattr == "on"
         self._loop = RequestLoop()
-        self._invalidator = Invalidator(known, KernelNotifier(), partial(_is_gone, volume))
+        self._invalidator = Invalidator(known, KernelNotifier(self._loop.listings.notifying), partial(_is_gone, volume))
         self._handlers = Handlers(
             volume,
             loop=self._loop,
@@ -123,6 +123,7 @@ class _Session:
                             await self._stop()
                         nursery.cancel_scope.cancel()
         finally:
+            self._loop.listings.close()
             pyfuse3.close(unmount=not self._ended.is_set())
             with trio.CancelScope(shield=True):
                 await self._handlers.release_all()

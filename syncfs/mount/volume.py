@@ -29,6 +29,9 @@ class Volume(Protocol):
     def readdir(self, ino: int, after: int) -> Sequence[Listed]:
         """Entries with cookies above `after`, ascending; empty only at the end. Cookies are above 2 and lasting."""
 
+    def tells_of_names(self, ino: int) -> bool:
+        """Whether `watch` tells of every change of this directory's names that the kernel does not make itself."""
+
     def readlink(self, ino: int) -> bytes:
         """The target of a symlink."""
 

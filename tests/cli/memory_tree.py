@@ -56,6 +56,9 @@ class MemoryTree:
         listed = [Listed(2 + child, name, self.nodes[child].attributes) for child, name in children]
         return [entry for entry in listed if entry.cookie > after]
 
+    def tells_of_names(self, ino: int) -> bool:
+        return True
+
     def readlink(self, ino: int) -> bytes:
         return self.nodes[ino].target
 

@@ -16,10 +16,13 @@ class Kernel:
         self.gate = threading.Event()
         self.gate.set()
         self.inside = threading.Event()
+        self.twice = threading.Event()
 
     def inode(self, ino: int, content: bool) -> None:
         self.inside.set()
         self.gate.wait(10)
+        if (ino, content) in self.told:
+            self.twice.set()
         self.told.append((ino, content))
 
     def entry(self, parent: int, name: bytes, deleted: int) -> None:
@@ -62,7 +65,7 @@ def test_events_that_wait_are_merged() -> None:
     kernel.gate.set()
     assert invalidator.wait_told(5)
     invalidator.close()
-    assert kernel.told == [(8, False), (ROOT, b"name", 0), (7, True), (ROOT, False)]
+    assert kernel.told == [(8, False), (ROOT, b"name", 0), (7, True), (ROOT, True)]
 
 
 def test_pages_of_an_open_file_go_at_its_last_close() -> None:
@@ -103,3 +106,15 @@ def test_lookups_are_counted() -> None:
     assert known.knows(ROOT)
     assert known.forgotten(ROOT, 1) is False
     assert len(known) == 0
+
+
+def test_a_listing_that_was_under_way_is_dropped_once_more() -> None:
+    known, kernel = KernelView(), Kernel()
+    known.listed(ROOT)
+    invalidator = _start(known, kernel)
+    invalidator.submit(EntryChanged(ROOT, b"name"))
+    assert invalidator.wait_told(5)
+    known.listed(ROOT)
+    assert kernel.twice.wait(10)
+    invalidator.close()
+    assert kernel.told == [(ROOT, b"name", 0), (ROOT, True), (ROOT, True)]

@@ -97,6 +97,9 @@ class MemoryVolume:
         later = [entry for entry in entries if entry[0] > after][:PAGE]
         return [Listed(cookie, name, self._shown_attributes(self._nodes[child])) for cookie, name, child in later]
 
+    def tells_of_names(self, ino: int) -> bool:
+        return True
+
     def readlink(self, ino: int) -> bytes:
         return self._node(ino).target
 
