@@ -85,8 +85,8 @@ class IndexDatabase:
         try:
             self.commit()
         finally:
-            self._log.close()
             self._connection.close()
+            self._log.close()
 
     def read(self, statement: str, values: tuple[Any, ...] = ()) -> Any:
         """The first row of a query, or None."""

@@ -1,5 +1,8 @@
 """The write-ahead log of an index as a file: space reserved ahead of it, and syncs that cannot be trusted any more.
 
+A process that closes any descriptor of a file gives up all locks that it holds on it (fcntl(2)), those of SQLite as
+well; so the log and its shared memory are closed here only after SQLite has closed them.
+
 What a large transaction had reserved and did not need is given back when it ends.
 
 After an fdatasync has failed the kernel takes the pages that it could not write for clean, and the next one succeeds
@@ -31,7 +34,7 @@ class Log:
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._reserved = 0
         self._size = 0
-        self._shared = False
+        self._shared = -1
         self._failure: SetupError | None = None
         try:
             self._descriptor = os.open(f"{path}-wal", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -41,8 +44,10 @@ class Log:
             ) from error
 
     def close(self) -> None:
-        """Close the file and give the reserved space back."""
+        """Close the files, after SQLite did."""
         os.close(self._descriptor)
+        if self._shared >= 0:
+            os.close(self._shared)
 
     @property
     def size(self) -> int:
@@ -69,13 +74,9 @@ class Log:
             return
         wanted = size + changes * BYTES_FOR_CHANGE + STEP_BYTES
         self._allocate(self._descriptor, wanted)
-        if not self._shared:
-            shared = os.open(f"{self._path}-shm", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                self._allocate(shared, SHARED_MEMORY_BYTES)
-            finally:
-                os.close(shared)
-            self._shared = True
+        if self._shared < 0:
+            self._shared = os.open(f"{self._path}-shm", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._allocate(self._shared, SHARED_MEMORY_BYTES)
         self._reserved = wanted
 
     def _allocate(self, descriptor: int, size: int) -> None:

@@ -1,5 +1,7 @@
 """The space that the index's log takes on the disk."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 from syncfs.index.database import CHECKPOINT_BYTES, IndexDatabase
@@ -35,3 +37,20 @@ def test_a_log_is_shortened_after_its_checkpoint_and_has_its_space_reserved_agai
         fill(database, 1)
         assert database.log_bytes() <= STEP_BYTES
         assert STEP_BYTES // 2 <= taken(path) <= 3 * STEP_BYTES
+
+
+def test_sqlite_keeps_its_lock_on_the_shared_memory(tmp_path: Path) -> None:
+    path = tmp_path / "index.db"
+    with IndexDatabase(path) as database:
+        fill(database, 1)
+        taken_by_another = subprocess.run(
+            [sys.executable, "-c", TAKE_LOCK, f"{path}-shm"], capture_output=True, text=True, check=False
+        )
+        assert "BlockingIOError" in taken_by_another.stderr
+
+
+TAKE_LOCK = """
+import fcntl, os, sys
+# The byte by which SQLite tells that somebody uses the index; who can lock it alone takes the rest for left behind.
+fcntl.lockf(os.open(sys.argv[1], os.O_RDWR), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 128)
+"""
