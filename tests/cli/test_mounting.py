@@ -122,7 +122,8 @@ def test_the_mount_helper(shell: Shell, place: Path) -> None:
     assert helper("-Q", "photos", place)[0] == 1
     assert helper("nothing", place)[0] == 32
     done = shell.run(place, "-v", program="umount.fuse.syncfs")
-    assert (done.code, done.out + done.err) == (0, "")
+    assert done.code == 0
+    assert all("is ending since" in line for line in (done.out + done.err).splitlines())
     assert table.mounted_at(str(place)) is None
     assert shell.run(place, program="umount.fuse.syncfs").code == 32
 

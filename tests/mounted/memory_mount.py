@@ -95,7 +95,7 @@ async def _answer(volume: MemoryVolume, watched: list[Invalidator]) -> None:
                 say(await trio.to_thread.run_sync(watched[0].wait_told, 10))
             case "drop_pages":
                 ino = volume.lookup(1, arguments[0].encode()).ino
-                threading.Thread(target=KernelNotifier().inode, args=(ino, True), daemon=True).start()
+                threading.Thread(target=KernelNotifier(threading.Lock()).inode, args=(ino, True), daemon=True).start()
                 say(True)
             case "calls":
                 say(volume.calls)
