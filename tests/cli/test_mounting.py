@@ -11,6 +11,7 @@ import pytest
 from syncfs.cli import mount_helper
 from syncfs.cli.home import Home
 from syncfs.cli.running import running_share
+from syncfs.model.errors import BusyError, SetupError, UsageError
 from syncfs.mount import mountpoint, table
 from tests.cli.conftest import ROOT, Shell, has_ended
 
@@ -141,6 +142,31 @@ def test_unmounting_what_cannot_be_flushed_ends_with_a_sentence(
     assert table.mounted_at(str(place)) is not None
     os.kill(pid, signal.SIGKILL)
     shell.run("umount", place)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "code"),
+    [
+        (UsageError("a sentence"), 32),
+        (BusyError("a sentence"), 32),
+        (SetupError("a sentence"), 32),
+        (KeyboardInterrupt(), 8),
+        (OSError(5, "a sentence"), 2),
+        (MemoryError(), 2),
+        (RuntimeError("a fault"), 4),
+    ],
+)
+def test_exit_codes_are_those_of_mount(
+    trouble: BaseException, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise trouble
+
+    monkeypatch.setattr(mount_helper, "this_home", fail)
+    assert mount_helper.run_mount(["photos", "/srv/photos"]) == code
+    assert mount_helper.run_umount(["/srv/photos"]) == code
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition(":")[0] for line in said] == ["mount.syncfs", "umount.syncfs"]
 
 
 def test_the_helper_takes_a_home(shell: Shell, place: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ mkdir /srv/photos /srv/notes /srv/none
 """
 FSTAB = """cat >/etc/fstab <<'END'
 photos /srv/photos syncfs _netdev,nofail,noexec 0 0
-notes /srv/notes syncfs _netdev,nofail,x-systemd.automount,x-systemd.idle-timeout=10min 0 0
+notes /srv/notes fuse.syncfs _netdev,nofail,x-systemd.automount,x-systemd.idle-timeout=10min 0 0
 none /srv/none syncfs _netdev,nofail 0 0
 END
 """
