@@ -1,6 +1,7 @@
 """The units that scripts/install puts in place, on a machine that systemd has booted."""
 
 import json
+import random
 from functools import partial
 
 import pytest
@@ -125,3 +126,44 @@ def test_a_user_has_a_share_mounted_while_logged_in(machine: Machine) -> None:
     assert mine("sha256sum <photos/file") == written
     mine("systemctl --user stop syncfs@photos")
     assert machine.file_system("/home/me/photos") == ""
+
+
+WRITER = """
+import itertools, os
+told = open("/root/told", "a")
+for number in itertools.count():
+    try:
+        file = os.open("/srv/photos/written", os.O_WRONLY | os.O_APPEND)
+    except OSError:
+        continue  # nothing is mounted, or a dead mount
+    try:
+        os.write(file, b"%d\\n" % number)
+        os.fsync(file)
+        print(number, file=told, flush=True)
+    except OSError:
+        pass
+    os.close(file)
+"""
+
+
+@pytest.mark.soak
+def test_crashes_and_restarts_at_any_moment_lose_nothing_that_was_synced(machine: Machine) -> None:
+    chance = random.Random(5)
+    machine.run("syncfs create photos --discovery none; mkdir /srv/photos; systemctl enable --now syncfs-mount@photos")
+    machine.run("touch /srv/photos/written; sync /srv/photos/written")
+    machine.run(f"cat >/root/writer <<'END'\n{WRITER}\nEND")
+    for number in range(30):
+        machine.run("systemd-run --quiet --unit=writer --property=KillMode=mixed python3 /root/writer")
+        machine.run(f"sleep {chance.uniform(0.1, 3)}")
+        match number % 3:
+            case 0:
+                machine.run("kill -9 $(systemctl show --value --property=MainPID syncfs-mount@photos)")
+                machine.wait("[ -e /srv/photos/written ]")
+            case 1:
+                machine.run("systemctl restart syncfs-mount@photos")
+            case _:
+                machine.reboot()
+        machine.run("systemctl stop writer || true")
+        lost = machine.run("sort -u /srv/photos/written >/root/there; sort -u /root/told | comm -13 /root/there -")
+        assert lost == "", number
+    machine.run("syncfs check photos")
