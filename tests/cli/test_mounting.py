@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -176,14 +177,18 @@ def test_the_helper_takes_a_home(shell: Shell, place: Path, tmp_path: Path) -> N
     assert running_share(Home(shell.home), "photos") is None
 
 
-def test_interrupting_a_mount_that_waits_leaves_nothing(shell: Shell, place: Path) -> None:
+@pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["the command alone", "as a terminal does"])
+def test_interrupting_a_mount_that_waits_leaves_nothing(
+    shell: Shell, place: Path, send: Callable[[int, int], None]
+) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "tests.cli.memory_syncfs", "mount", "photos", str(place)],
         env=shell.surroundings(MEMORY_SYNCFS="slow"), cwd=ROOT, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
     ) as mounting:  # fmt: skip
         while running_share(Home(shell.home), "photos") is None:
             os.sched_yield()
-        mounting.send_signal(signal.SIGINT)
+        send(mounting.pid, signal.SIGINT)
         assert mounting.wait(10) == 130
         assert mounting.stderr is not None
         assert mounting.stderr.read() == "syncfs: interrupted\n"

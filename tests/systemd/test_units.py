@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from tests.systemd.machine import Machine
+from tests.systemd.machine import ROOT, Machine
 
 pytestmark = [pytest.mark.fuse, pytest.mark.root]
 
@@ -87,6 +87,14 @@ def test_what_trying_again_does_not_mend_is_not_tried_again(machine: Machine) ->
         "ActiveState": "failed",
         "NRestarts": "0",
     }
+
+
+def test_removing_and_installing(machine: Machine) -> None:
+    """Systemd hears of it at once; a share and its secret stay."""
+    machine.run("syncfs create photos --discovery none")
+    machine.run(f"{ROOT}/scripts/install --remove; ! systemctl cat {UNIT}; ! command -v syncfs mount.syncfs")
+    machine.run(f"{ROOT}/scripts/install; systemctl start {UNIT}")
+    assert status(machine) == "running"
 
 
 def test_the_examples_mount(machine: Machine) -> None:
