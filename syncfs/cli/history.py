@@ -25,6 +25,7 @@ from syncfs.control.commands import (
     UndoArguments,
 )
 from syncfs.model.errors import UsageError
+from syncfs.model.reports import LogEntry
 
 
 @command("versions", example="$ syncfs versions ~/photos/letter.odt")
@@ -98,7 +99,7 @@ def log_command(path: str, limit: int, as_json: bool) -> None:
             entry.device,
             entry.action,
             "" if entry.size is None else show.size(entry.size),
-            f"{entry.former_path} -> {entry.path}" if entry.former_path else entry.path,
+            f"{entry.former_path} -> {entry.path}" if entry.former_path else entry.path or _told_setting(entry),
         )
         for entry in entries
     ]
@@ -168,6 +169,10 @@ def accept_command(name: str, device: str | None, as_json: bool) -> None:
         show.put_json(report)
     else:
         show.put(show.plain(f"Took {show.amount(report.records, 'change')} of {', '.join(report.devices)}."))
+
+
+def _told_setting(entry: LogEntry) -> str:
+    return "" if entry.setting is None else f"{entry.setting} {entry.value or '(default)'}"
 
 
 def split_version(text: str) -> tuple[str, str | None, datetime | None]:

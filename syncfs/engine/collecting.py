@@ -133,6 +133,8 @@ class Collector:
             thinned += await self._thin_files([ino for (ino,) in rows])
         await self._thin_links()
         await self._thin_values()
+        oldest = max(self._wall() - self.policy.longest, -(2**63))
+        database.write("DELETE FROM setting_changes WHERE time < ?", (oldest,))
         self._commit()
         return thinned
 

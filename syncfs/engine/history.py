@@ -9,7 +9,7 @@ from syncfs.engine.feed import Feed
 from syncfs.engine.files import Files
 from syncfs.engine.finding import device_name, find, kept_versions, nanoseconds, pick_device, pick_version
 from syncfs.engine.harm import restoring
-from syncfs.engine.holding import accepting
+from syncfs.engine.holding import UNDONE, accepting
 from syncfs.engine.putting import Putter, past_path
 from syncfs.engine.replication import Replicator
 from syncfs.engine.trees import TreePutter
@@ -103,7 +103,7 @@ class History:
         with self._volume.behind_kernel():
             with self._on_purpose(feed, f"undo {device} since {since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"):
                 done = undo(self._index, Putter(self._index, feed), who, nanoseconds(since))
-            self._decide(feed, who, sequence)
+            self._decide(feed, who, f"{sequence}{UNDONE}")
         await feed.durable()
         return UndoReport(self._index.feeds.device_names()[who], since, done.changed, done.kept)
 
@@ -125,7 +125,7 @@ class History:
             sequence = self._replicator.holding.accept(who)
             await self._replicator.let_through(who)
             if self._feed is not None:
-                self._decide(self._feed, who, sequence)
+                self._decide(self._feed, who, str(sequence))
                 await self._feed.durable()
         names = self._index.feeds.device_names()
         return AcceptReport([names.get(who) or who.hex()[:8] for who in chosen], records)
@@ -265,10 +265,10 @@ class History:
         here = all(is_hole(entry) or self._is_here(entry) for entry in entries_of(version.body))
         return None if here and version.depth else here
 
-    def _decide(self, feed: Feed, who: DeviceId, sequence: int) -> None:
+    def _decide(self, feed: Feed, who: DeviceId, decision: str) -> None:
         """Tell the other computers that what a device did until now is decided on."""
         if who != feed.device:
-            feed.record([SettingRecord(feed.tick(), feed.now(), accepting(who), str(sequence))])
+            feed.record([SettingRecord(feed.tick(), feed.now(), accepting(who), decision)])
 
     @contextmanager
     def _on_purpose(self, feed: Feed, what: str) -> Iterator[None]:

@@ -23,7 +23,9 @@ from syncfs.model.reports import HeldReport, moment
 from syncfs.wire.head import SegmentRef, SignedHead, decode_head
 
 ACCEPTED = "accepted "
-"""The key of a setting, followed by a device in hex: up to which record its changes are accepted, as a number."""
+"""The key of a setting, followed by a device in hex: up to which record its changes are accepted, as a number, and
+UNDONE if they were undone."""
+UNDONE = " undone"
 HELD, RECENT, WAITING, LET_THROUGH = "held ", "recent ", "waiting ", "let through "
 """The marks in the index, each followed by a device in hex."""
 ARMED = "brake_armed"
@@ -116,8 +118,9 @@ class Holding:
         """Up to which record somebody has accepted the changes of a device."""
         decided = self._index.feeds.number(_mark(LET_THROUGH, device))
         told = self._index.setting_record(_mark(ACCEPTED, device))
-        if told is not None and device_of(told[1]) != device and told[0].isascii() and told[0].isdigit():
-            decided = max(decided, int(told[0]))
+        number = "" if told is None else told[0].partition(" ")[0]
+        if told is not None and device_of(told[1]) != device and number.isascii() and number.isdigit():
+            decided = max(decided, int(number))
         return decided
 
     def waiting_head(self, device: DeviceId) -> SignedHead | None:

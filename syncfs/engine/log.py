@@ -7,6 +7,8 @@ place at that time, below directories as they are called now (or were called las
 from typing import Any
 
 from syncfs.engine.finding import device_name, find
+from syncfs.engine.harm import RESTORING
+from syncfs.engine.holding import ACCEPTED, UNDONE
 from syncfs.index.index import ROOT_INO, Index
 from syncfs.model.reports import LogEntry, moment, shown_path
 
@@ -44,6 +46,10 @@ class _Log:
         rows: list[tuple[bytes, str, Any]] = []
         rows += [(row[0], "version", row) for row in self._newest("stamp, time, ino, size", "versions", inside)]
         rows += [(row[0], "node", row) for row in self._newest("stamp, time, ino, grp", "past_nodes", inside)]
+        if inside is None:
+            rows += [
+                (row[0], "setting", row) for row in self._newest("stamp, time, key, value", "setting_changes", None)
+            ]
         for table in ("links", "past_links"):
             columns = "stamp, time, ino, link, parent, name, deleted"
             rows += [(row[0], "link", row) for row in self._newest(columns, table, inside)]
@@ -75,6 +81,8 @@ class _Log:
         return rows[: self._limit]
 
     def _entry(self, what: str, row: Any) -> LogEntry | None:
+        if what == "setting":
+            return self._setting(*row)
         stamp, time, ino = row[:3]
         device, when = device_name(self._index, stamp), moment(time)
         if what == "version":
@@ -95,6 +103,20 @@ class _Log:
             return None
         former = self._join(self._path_bytes(before[0]), before[1])
         return LogEntry(when, device, "rename", path, former)
+
+    def _setting(self, stamp: bytes, time: int, key: str, value: str) -> LogEntry | None:
+        """A change of a setting, or what a person did to the share and others were told by one."""
+        if value.endswith(UNDONE) and key.startswith(ACCEPTED):
+            return None
+        if key.startswith(ACCEPTED):
+            accepted = key.removeprefix(ACCEPTED)
+            names = {device.hex(): name for device, name in self._index.feeds.device_names().items()}
+            key, value = "accept", names.get(accepted) or accepted[:8]
+        elif key.startswith(RESTORING):
+            if not value:
+                return None
+            key, _, value = value.partition(" ")
+        return LogEntry(moment(time), device_name(self._index, stamp), "setting", "", setting=key, value=value)
 
     def _before(self, link: bytes, stamp: bytes) -> Any:
         return self._index.database.read(

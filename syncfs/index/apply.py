@@ -46,6 +46,10 @@ class Applier:
                     self._apply_version(record, stamp)
                 case SettingRecord():
                     self._database.write(
+                        "INSERT OR IGNORE INTO setting_changes (key, stamp, time, value) VALUES (?, ?, ?, ?)",
+                        (record.key, stamp, _fitting(record.time), record.value),
+                    )
+                    self._database.write(
                         "INSERT INTO settings (key, value, stamp) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE "
                         "SET value = excluded.value, stamp = excluded.stamp WHERE excluded.stamp > stamp",
                         (record.key, record.value, stamp),

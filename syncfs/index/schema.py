@@ -11,7 +11,7 @@ from sqlite_utils.migrations import Migrations
 
 from syncfs.model.errors import DamageError, NewerFormatError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised with every migration; an index of a greater version is left untouched."""
 
 ROOT_INO = 1
@@ -130,8 +130,24 @@ CREATE TABLE loose (address BLOB PRIMARY KEY) WITHOUT ROWID;
 """
 
 
+_SETTING_CHANGES = """
+-- history: every record of a setting that came, for the log; what holds now is in settings
+CREATE TABLE setting_changes (
+    key TEXT NOT NULL, stamp BLOB NOT NULL, time INTEGER NOT NULL, value TEXT NOT NULL, PRIMARY KEY (key, stamp)
+) WITHOUT ROWID;
+"""
+
+
 def _create_tables(database: Database) -> None:
-    for statement in _TABLES.split(";\n"):
+    _run(database, _TABLES)
+
+
+def _create_setting_changes(database: Database) -> None:
+    _run(database, _SETTING_CHANGES)
+
+
+def _run(database: Database, tables: str) -> None:
+    for statement in tables.split(";\n"):
         if statement.strip():
             database.conn.execute(statement)
 
@@ -149,6 +165,7 @@ def migrate(connection: sqlite3.Connection) -> None:
             return
         migrations = Migrations("index")
         migrations(name="1-tables")(_create_tables)
+        migrations(name="2-setting-changes")(_create_setting_changes)
         migrations.apply(Database(connection))
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     except sqlite3.DatabaseError as error:

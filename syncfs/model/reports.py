@@ -182,6 +182,9 @@ class LogEntry(Struct, frozen=True):
     former_path: str | None = None
     size: int | None = None
     version: str | None = None
+    setting: str | None = None
+    """Where `action` is `setting`: its name; `accept`, `undo` and `restore` are what a person did to the share."""
+    value: str | None = None
 
 
 class ConflictReport(Struct, frozen=True):
