@@ -12,11 +12,12 @@ from collections.abc import Callable, Collection, Iterable
 import trio
 
 from syncfs.engine.chunks import ChunkCache
+from syncfs.engine.feed import Feed
 from syncfs.engine.retention import DEFAULT, SETTING, Made, Policy, dropped_records, dropped_versions, parse_policy
 from syncfs.index.index import Index
 from syncfs.index.nodes import split_stamps
 from syncfs.index.past import THINNED
-from syncfs.model.errors import SyncfsError, UsageError
+from syncfs.model.errors import SyncfsError, UnavailableError, UsageError
 from syncfs.model.ids import Address, Stamp
 from syncfs.model.manifest import entries_of, is_hole
 from syncfs.model.records import INLINE
@@ -41,14 +42,16 @@ class Collector:
 
     def __init__(
         self, index: Index, in_use: InUse, chunks: ChunkCache, store: DiskStore, wall: Callable[[], int],
-        commit: Callable[[], None],
+        commit: Callable[[], None], feed: Feed | None,
     ) -> None:  # fmt: skip
+        """`feed` tells stores what is needed no more, where this device writes."""
         self._index = index
         self._in_use = in_use
         self._chunks = chunks
         self._store = store
         self._wall = wall
         self._commit = commit
+        self._feed = feed
         self._changed: set[int] = set()
         self._written: set[bytes] = set()
         self._written_before: set[bytes] = set()
@@ -172,7 +175,10 @@ class Collector:
         addresses: set[bytes] = set()
         await self._read_manifest(version.depth, version.body, addresses.add, set())
         with self._index.database.whole():
-            self._index.past.add_loose([address for address in addresses if self._store.has(Address(address))])
+            # What is not here can be in stores, which hear of it when it is collected.
+            self._index.past.add_loose(
+                address for address in addresses if self._feed is not None or self._store.has(Address(address))
+            )
             self._index.past.thin([stamp])
 
     async def _thin_links(self) -> None:
@@ -246,7 +252,7 @@ class Collector:
         return loose - needed if whole else set()
 
     async def _read_manifest(self, depth: int, body: bytes, take: Callable[[bytes], object], seen: set[bytes]) -> bool:
-        """Give the address of each chunk of a manifest; false where a part of it is not here."""
+        """Give the address of each chunk of a manifest; false where a part of it cannot be had."""
         whole = True
         for entry in entries_of(body) if depth != INLINE else ():
             if is_hole(entry):
@@ -254,16 +260,19 @@ class Collector:
             take(entry[-32:])
             if depth == 0 or entry in seen:
                 continue
-            if not self._chunks.is_here(entry):
+            try:
+                part = await self._chunks.plain(entry)
+            except UnavailableError:
                 whole = False
                 continue
             seen.add(entry)
-            whole &= await self._read_manifest(depth - 1, await self._chunks.plain(entry), take, seen)
+            whole &= await self._read_manifest(depth - 1, part, take, seen)
         return whole
 
     async def _delete(self, victims: set[bytes]) -> tuple[int, int]:
         chunks = size = 0
         waiting = sorted(victims)
+        claimed = set() if self._feed is None or not victims else self._feed.claimed(victims)
         for start in range(0, len(waiting), BATCH):
             # From here to the commit nothing awaits: a chunk written again since the manifests were read stays.
             again = self._written | self._written_before
@@ -272,6 +281,8 @@ class Collector:
             here = [one for one in batch if self._store.has(one)]
             places = self._store.forget(here)
             self._index.past.settle_loose(batch)
+            if self._feed is not None:
+                self._feed.drop([one for one in batch if one in claimed])
             self._commit()
             await trio.to_thread.run_sync(self._index.database.sync)
             await trio.to_thread.run_sync(self._store.discard, places)

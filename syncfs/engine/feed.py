@@ -6,7 +6,8 @@ what is on stable storage is announced: after a loss of power no peer knows more
 number never stands for two things. Callers have made the chunks of a version durable before they record it.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 
 import trio
 
@@ -14,12 +15,13 @@ from syncfs.crypto.identity import DeviceIdentity
 from syncfs.crypto.keys import ReadKeys
 from syncfs.crypto.sealing import SEGMENT_NONCE_BYTES
 from syncfs.engine.ageing import batches, merge_plan, without_superseded
+from syncfs.engine.claims import claimed, joined
 from syncfs.index.index import Index
 from syncfs.model.errors import SyncfsError
 from syncfs.model.ids import NODE_BYTES, Address, NodeId
 from syncfs.model.records import NodeRecord, Record, Times
 from syncfs.wire.head import SegmentRef, decode_head, next_mark, sign_head
-from syncfs.wire.segment import decode_segment, encode_segment
+from syncfs.wire.segment import Segment, decode_segment, decode_segment_public, encode_segment
 
 GATHER_SECONDS = 0.005
 """How long changes are gathered before a segment is made of them."""
@@ -29,6 +31,7 @@ BUSY_RECORDS = 50
 MOST_SEGMENTS = 200
 """Merging waits for a quiet moment until there are so many segments."""
 MAX_SEGMENT_RECORDS = 1000
+MOST_DROPS = 4000
 MAX_SEGMENT_BYTES = 200 * 1024
 """Before compression, so that a new segment fits into an announcement."""
 
@@ -64,6 +67,7 @@ class Feed:
         self._marks = {} if head is None else {ref.last: ref.mark for ref in decode_head(head[0]).segments}
         self._pending: list[Record] = []
         self._adds: list[bytes] = []
+        self._drops: list[bytes] = []
         self._touched: dict[NodeId, int] = {}
         self._sealed: list[tuple[Address, bytes]] = []
         self._unsynced = True  # an earlier process may have been killed before it could flush
@@ -134,20 +138,38 @@ class Feed:
             self.seal()
         self._changed()
 
+    def claimed(self, among: AbstractSet[bytes]) -> set[bytes]:
+        """Those of some chunks that stores keep because of this feed."""
+        return claimed(self._publics(self._index.feeds.segments_of(self.device)), among)
+
+    def drop(self, addresses: Collection[bytes]) -> None:
+        """Claim these chunks, which this feed claims, no more: no version that is kept needs them."""
+        if addresses:
+            self._drops += addresses
+            self._unsynced = True
+            self._wake.set()
+
     def seal(self) -> None:
         """Make segments of what is queued, and sign a head that lists them; all in the open transaction."""
         self._record_touched()
-        if not self._pending:
+        if not (self._pending or self._drops):
             return
+        drops, self._drops = self._drops, []
+        for start in range(0, len(drops), MOST_DROPS):
+            # A segment of no record takes a number, too. It comes before what is queued, which may claim a chunk anew.
+            self._seal([], self._sequence + 1, [], drops[start : start + MOST_DROPS])
         pending, self._pending = self._pending, []
         adds, self._adds = self._adds, []
         for batch in batches(pending, MAX_SEGMENT_RECORDS, MAX_SEGMENT_BYTES):
-            last = self._sequence + len(batch)
-            address, data = self._store_segment(batch, self._sequence + 1, last, adds)
-            self._sealed.append((address, data))
-            self._marks[last] = next_mark(self._marks.get(self._sequence, b""), address)
-            self._sequence, adds = last, []
+            self._seal(batch, self._sequence + len(batch), adds, [])
+            adds = []
         self._sign_head()
+
+    def _seal(self, batch: list[Record], last: int, adds: Sequence[bytes], drops: Sequence[bytes]) -> None:
+        address, data = self._store_segment(batch, self._sequence + 1, last, adds, drops)
+        self._sealed.append((address, data))
+        self._marks[last] = next_mark(self._marks.get(self._sequence, b""), address)
+        self._sequence = last
 
     def _sign_head(self) -> None:
         feeds = self._index.feeds
@@ -179,7 +201,7 @@ class Feed:
     async def durable(self) -> None:
         """Return when all that was recorded before the call is on stable storage; then announce it."""
         async with self._lock:
-            if not (self._unsynced or self._pending or self._touched or self._index.database.dirty):
+            if not (self._unsynced or self._pending or self._drops or self._touched or self._index.database.dirty):
                 return
             if self._wake.is_set():  # or `run` would go on waiting for one that nobody sets
                 self._wake = trio.Event()
@@ -226,9 +248,17 @@ class Feed:
             raise
         self._pending += batch
 
-    def _store_segment(self, records: list[Record], first: int, last: int, adds: list[bytes]) -> tuple[Address, bytes]:
+    def _publics(self, rows: Iterable[tuple[Address, int, int, int]]) -> Iterator[Segment]:
+        for address, *_ in rows:
+            data = self._index.feeds.segment(address)
+            if data is not None:
+                yield decode_segment_public(data)
+
+    def _store_segment(
+        self, records: list[Record], first: int, last: int, adds: Sequence[bytes], drops: Sequence[bytes]
+    ) -> tuple[Address, bytes]:
         nonce = self._random(SEGMENT_NONCE_BYTES)
-        sealed = encode_segment(self._read, self.device, first, records, adds, [], nonce, last=last)
+        sealed = encode_segment(self._read, self.device, first, records, adds, drops, nonce, last=last)
         self._index.feeds.add_segment(sealed.address, self.device, first, last, sealed.data)
         return sealed.address, sealed.data
 
@@ -238,17 +268,18 @@ class Feed:
         merged = False
         while plan := merge_plan([(last - first + 1, size) for _, first, last, size in segments]):
             records: list[Record] = []
-            adds: list[bytes] = []
+            publics: list[Segment] = []
             for address, *_ in segments[plan]:
                 data = feeds.segment(address)
                 assert data is not None
                 public, body = decode_segment(self._read, data)
                 records += body
-                adds += public.adds
+                publics.append(public)
+            adds, drops = joined(publics, self._publics(segments[: plan.start]))
             kept = {address for address, *_ in segments[: plan.start]}
             first, last = segments[plan][0][1], segments[plan][-1][2]
             feeds.drop_segments(self.device, kept)
-            self._store_segment(without_superseded(records), first, last, adds)
+            self._store_segment(without_superseded(records), first, last, adds, drops)
             segments = feeds.segments_of(self.device)
             merged = True
         return merged

@@ -109,6 +109,18 @@ class Fetcher:
             found += await self._ask(link, addresses[start : start + MAX_GET], urgency)
         return found
 
+    async def get_any(self, addresses: Sequence[Address], urgency: Urgency) -> list[tuple[Address, bytes]]:
+        """Fetch what the first peer has that has any of these chunks, not verified yet. Raises UnavailableError."""
+        refused: set[bytes] = set()
+        while True:
+            link = await self._next(refused)
+            try:
+                if found := await self._ask(link, addresses, urgency):
+                    return found
+            except (UnavailableError, RefusedError):
+                pass
+            refused.add(link.peer.device)
+
     async def _next(self, refused: set[bytes]) -> Link:
         with trio.move_on_after(GRACE_SECONDS):
             while True:

@@ -55,13 +55,21 @@ class StoreFiller:
         if self._wanted:
             self._news.set()
 
+    def forget(self, addresses: Iterable[bytes]) -> None:
+        """Chunks that nobody needs any more."""
+        for address in addresses:
+            self._wanted.pop(Address(address), None)
+
     def want_all(self) -> None:
         """Look through all segments held, after a start."""
         for device in self._feeds.applied():
-            for address, *_ in self._feeds.segments_of(device):
+            dropped: set[bytes] = set()
+            for address, *_ in reversed(self._feeds.segments_of(device)):
                 data = self._feeds.segment(address)
                 if data is not None:
-                    self.want(decode_segment_public(data).adds)
+                    segment = decode_segment_public(data)
+                    self.want([added for added in segment.adds if added not in dropped])
+                    dropped.update(segment.drops)
 
     async def run(self) -> None:
         """Fetch until cancelled."""
@@ -78,7 +86,7 @@ class StoreFiller:
     async def _fetch(self, batch: Sequence[Address]) -> bool:
         """Whether anything came; what no peer has now goes behind the rest."""
         try:
-            found = await self._fetcher.get_many(batch, Urgency.COPY)
+            found = await self._fetcher.get_any(batch, Urgency.COPY)
             await self._chunks.keep(found)
         except (UnavailableError, BadChunkError) as error:
             self.failure = f"{self.missing} chunks are still to be fetched: {error}"

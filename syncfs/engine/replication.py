@@ -78,6 +78,8 @@ class Replicator:
         self._lamport = 0
         self.want: Callable[[Iterable[Address]], None] = lambda addresses: None
         """Hears of the chunks that a segment adds, where this device is a store."""
+        self.gave_up: Callable[[Sequence[Address]], None] = lambda addresses: None
+        """There hears of the chunks that a segment drops, or that one added which is held no more."""
         self.last_refusal = ""
         """The last thing that a peer sent and we did not take, for `status`."""
         self.took: Callable[[int], object] = int
@@ -265,7 +267,7 @@ class Replicator:
         self._index.feeds.set_number("lamport", max(self._lamport, self._index.feeds.number("lamport")))
         if head.device == self._credentials().identity.id:
             self._index.feeds.set_number(OWN_FEED_LOST, 0)
-        self._index.feeds.drop_segments(head.device, {ref.address for ref in head.segments})
+        self._drop_segments(head.device, {ref.address for ref in head.segments})
         self._commit()
         self._changed(self._index.take_changes())
         passed_on = [
@@ -315,6 +317,14 @@ class Replicator:
         known = self._index.feeds.head(head.device)
         if known is not None and link is not None and link.peer.device == head.device:
             link.post(Announce([known[0]], self._certificate(head.device)))  # so that it learns of it, too
+
+    def _drop_segments(self, device: DeviceId, keep: set[bytes]) -> None:
+        if self._read is None:
+            for address, *_ in self._index.feeds.segments_of(device):
+                data = None if address in keep else self._index.feeds.segment(address)
+                if data is not None:
+                    self.gave_up(decode_segment_public(data).adds)
+        self._index.feeds.drop_segments(device, keep)
 
     def _keep_waiting(self, head: SignedHead, known: tuple[bytes, int, int] | None, applied: int) -> None:
         """Keep a head whose records are held, beside the one that is told to others until they are applied."""
@@ -394,7 +404,9 @@ class Replicator:
         """
         if self._read is None:
             self._hold(device, ref, data)
-            self.want(decode_segment_public(data).adds)
+            public = decode_segment_public(data)
+            self.gave_up(public.drops)
+            self.want(public.adds)
             return True
         if len(data) > INLINE_BYTES:
             public, records = await trio.to_thread.run_sync(decode_segment, self._read, data)

@@ -196,8 +196,7 @@ class RunningShare:
 
     async def collect(self) -> CollectReport:
         """Drop what retention no longer keeps, and the chunks that nothing needs."""
-        if self._share.member.keys.read is None:
-            raise UsageError("this computer cannot read the share and keeps all of it: collect on one that can")
-        report = await self._share.collector.collect()
+        share = self._share
+        report = await (share.collector if share.store_collector is None else share.store_collector).collect()
         await self._share.give_back()
         return report

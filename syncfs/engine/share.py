@@ -6,7 +6,7 @@ share can be opened without its network, for importing a tree or checking.
 
 import logging
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -44,12 +44,14 @@ from syncfs.engine.replication import Replicator
 from syncfs.engine.serving import Server
 from syncfs.engine.setup import Member, keep_learnt, open_member
 from syncfs.engine.siblings import Siblings
+from syncfs.engine.store_collecting import StoreCollector
 from syncfs.engine.volume import Volume
 from syncfs.engine.whole_volume import WholeVolume
 from syncfs.index.database import CHECKPOINT_BYTES
 from syncfs.index.index import Changes, Index
 from syncfs.index.presence import Presence
 from syncfs.model.errors import SyncfsError
+from syncfs.model.ids import Address
 from syncfs.store.disk import DiskStore
 from syncfs.transport.link import Link
 from syncfs.transport.streams import Network, local_port, parse_endpoint
@@ -123,13 +125,17 @@ class Share:
             index, self.feed, read, self.credentials, self.commit, self._theirs_changed, self.holding
         )
         self.filler = StoreFiller(index.feeds, self.chunks, self.fetcher) if read is None else None
+        self.store_collector: StoreCollector | None = None
         if self.filler is not None:
-            self.replicator.want = self.filler.want
+            filler = self.filler
+            self.store_collector = StoreCollector(index, presence, store, computer.wall, self.commit, filler.forget)
+            self.replicator.want = self._store_wants
+            self.replicator.gave_up = self.store_collector.gave_up
         self.server = Server(index.feeds, self.chunks, self.replicator, elsewhere)
         self.directory = Directory(computer.dice)
         self.clocks = Clocks(computer.seconds)
         self.history = History(index, self.feed, self.files, self.volume, self.replicator, self.chunks.is_here)
-        self.collector = Collector(index, self._in_use, self.chunks, store, computer.wall, self.commit)
+        self.collector = Collector(index, self._in_use, self.chunks, store, computer.wall, self.commit, self.feed)
         self.chunks.wrote = self.collector.wrote
         self._past = PastView(index, self.chunks, owners, computer.wall, lambda: self.collector.policy)
         self.shown = WholeVolume(self.volume, self._past)
@@ -221,6 +227,8 @@ class Share:
             nursery.start_soon(self.replicator.run)
             if self.filler is not None:
                 nursery.start_soon(self.filler.run)
+            if self.store_collector is not None:
+                nursery.start_soon(self.store_collector.run, self._report)
             nursery.start_soon(self._keep_tidy)
             if self._keys.read is not None and not self.own_feed_lost:
                 nursery.start_soon(self.collector.run, self._report)
@@ -266,6 +274,11 @@ class Share:
         self.collector.changed(changes.contents)
         self.volume.applied(changes, own=False)
         self._wake_tidy()
+
+    def _store_wants(self, addresses: Iterable[Address]) -> None:
+        assert self.filler is not None and self.store_collector is not None
+        self.store_collector.claims(addresses := list(addresses))
+        self.filler.want(addresses)
 
     def _seen_elsewhere(self, address: bytes) -> None:
         self.presence.seen_elsewhere(address)  # type: ignore[arg-type]

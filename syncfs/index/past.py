@@ -86,6 +86,15 @@ class PastTable:
         """The chunks that perhaps nothing needs."""
         return {address for (address,) in self._database.rows("SELECT address FROM loose")}
 
+    def loose_unused_since(self, time: int) -> set[bytes]:
+        """Those of them that were of no use since a time (ns), or are not here at all."""
+        rows = self._database.rows(
+            "SELECT l.address FROM loose l LEFT JOIN chunks c ON c.address = l.address "
+            "WHERE c.used IS NULL OR c.used < ?",
+            (time,),
+        )
+        return {address for (address,) in rows}
+
     def settle_loose(self, addresses: Iterable[bytes]) -> None:
         """What is with these chunks is known: they are needed, or gone."""
         self._database.write_many("DELETE FROM loose WHERE address = ?", ((address,) for address in addresses))

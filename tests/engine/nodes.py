@@ -7,6 +7,8 @@ from pathlib import Path
 import trio
 import trio.testing
 
+from syncfs.crypto.keys import derive_keys, secrets_of
+from syncfs.crypto.secrets import format_secret, parse_secret
 from syncfs.discovery.memory import MemoryLan
 from syncfs.engine.posix import AttributeChange, Caller
 from syncfs.engine.share import Share
@@ -34,13 +36,14 @@ class Nodes:
         self._made = 0
         self.all: list[Node] = []
 
-    async def add(self) -> Node:
-        """One more node, running."""
+    async def add(self, role: str = "writer") -> Node:
+        """One more node, running: a `writer`, a `reader` or a `store`."""
         self._made += 1
         number = self._made
         node = Node(number, number, self._place, self.network, self._lan, self._disk, self._diary)
         if self._secret:
-            node.join(self._secret)
+            secrets = secrets_of(derive_keys(parse_secret(self._secret)))
+            node.join(format_secret(getattr(secrets, role)))
         else:
             self._secret = node.create()
         await node.start(self._nursery)
