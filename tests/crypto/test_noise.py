@@ -1,20 +1,19 @@
-"""The handshake: fixed vectors, published vectors where they are at hand, and every kind of interference."""
+"""The handshake: fixed vectors, an independent implementation, and every kind of interference."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from noise.connection import Keypair, NoiseConnection
 
 from syncfs.crypto.frames import FrameCipher
 from syncfs.crypto.noise import MAX_MESSAGE, NAME, Handshake, x25519_public
 from syncfs.model.errors import ForeignError
 
 OWN_VECTORS = Path(__file__).parent / "vectors" / "noise.json"
-PUBLISHED = "SYNCFS_NOISE_VECTORS"
 PSK0, PSK3 = b"\x01" * 32, b"\x02" * 32
 
 
@@ -77,15 +76,32 @@ def test_own_vectors() -> None:
         follow(vector)
 
 
-def test_published_vectors() -> None:
-    """SYNCFS_NOISE_VECTORS names a vector file such as tests/vectors/snow.txt of the Noise library snow."""
-    if PUBLISHED not in os.environ:
-        pytest.skip(f"{PUBLISHED} does not name a file of published Noise vectors")
-    vectors = json.loads(Path(os.environ[PUBLISHED]).read_text())["vectors"]
-    ours = [vector for vector in vectors if vector["protocol_name"] == NAME.decode()]
-    assert ours
-    for vector in ours:
-        follow(vector)
+@pytest.mark.parametrize("first", [True, False])
+def test_an_independent_implementation_agrees(first: bool) -> None:
+    """The package noiseprotocol, which shares nothing with ours but the primitives of `cryptography`."""
+    theirs = NoiseConnection.from_name(NAME)
+    theirs.set_psks(psks=[PSK0, PSK3])
+    theirs.set_prologue(b"p")
+    theirs.set_keypair_from_private_bytes(Keypair.STATIC, b"\x31" * 32)
+    if first:
+        theirs.set_as_responder()
+    else:
+        theirs.set_as_initiator()
+    theirs.start_handshake()
+    ours = Handshake(first, b"p", PSK0, PSK3, b"\x11" * 32, None)
+    writing = first
+    while not ours.finished:
+        if writing:
+            assert theirs.read_message(ours.write(b"from us")) == b"from us"
+        else:
+            assert ours.read(bytes(theirs.write_message(b"from them"))) == b"from them"
+        writing = not writing
+    assert theirs.handshake_finished and theirs.get_handshake_hash() == ours.hash
+    assert ours.remote_static == x25519_public(b"\x31" * 32)
+    sending, receiving = map(FrameCipher, ours.split() if first else ours.split()[::-1])
+    for number in range(3):
+        assert theirs.decrypt(sending.encrypt(b"%d" % number)) == b"%d" % number
+        assert receiving.decrypt(bytes(theirs.encrypt(b"%d" % number))) == b"%d" % number
 
 
 def test_random_ephemerals_agree_and_differ() -> None:
