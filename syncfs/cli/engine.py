@@ -106,6 +106,13 @@ def secrets_of_share(home: Home, name: str) -> ShareSecrets:
     )
 
 
+def shared_settings(home: Home, name: str) -> dict[str, str]:
+    """The settings of the whole share as last heard here, where nobody runs it. Raises SetupError, DamageError."""
+    from syncfs.engine.setup import shared_settings as shared
+
+    return shared(home.path, name)
+
+
 def configure(home: Home, name: str, key: str, value: str) -> None:
     """Keep a setting of a share that does not run; an empty value takes it away. Raises UnknownShareError."""
     from msgspec.structs import replace

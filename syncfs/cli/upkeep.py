@@ -8,12 +8,12 @@ import click
 
 from syncfs.cli import engine, show
 from syncfs.cli.asking import ask
-from syncfs.cli.home import this_home
+from syncfs.cli.home import Home, this_home
 from syncfs.cli.options import command
 from syncfs.cli.running import RunRecord, claim, running_share
 from syncfs.control.commands import CHECK, COLLECT, CONFIG, CheckArguments, ConfigArguments, Nothing
 from syncfs.control.settings import SETTINGS, check_setting, find_setting
-from syncfs.model.errors import BusyError, DamageError
+from syncfs.model.errors import BusyError, DamageError, UnavailableError
 from syncfs.model.reports import CheckReport
 
 
@@ -29,11 +29,11 @@ def config_command(name: str, key: str | None, value: str | None, as_json: bool)
     home = this_home()
     known = engine.known_share(home, name)
     if key is None:
-        _show_settings(dict(known.settings), as_json)
+        _show_settings(_settings(home, known), as_json)
         return
     setting = find_setting(key)
     if value is None:
-        current = known.settings.get(key) or setting.default
+        current = _settings(home, known).get(key) or setting.default
         if as_json:
             show.put_json({key: current})
         else:
@@ -90,6 +90,16 @@ def gc_command(name: str, as_json: bool) -> None:
     else:
         gone = f"{show.amount(report.versions, 'version')} and {show.amount(report.chunks, 'chunk')}"
         show.put(f"Dropped {gone}: {show.size(report.bytes)} are free again.")
+
+
+def _settings(home: Home, known: engine.KnownShare) -> dict[str, str]:
+    """What is set on this computer, and for the whole share."""
+    if running_share(home, known.name) is None:
+        return dict(known.settings) | engine.shared_settings(home, known.name)
+    try:
+        return dict(known.settings) | ask(home, known.name, CONFIG, ConfigArguments()).settings
+    except UnavailableError:  # it starts or ends, or is being checked
+        return dict(known.settings)
 
 
 def _show_settings(kept: dict[str, str], as_json: bool) -> None:

@@ -138,14 +138,20 @@ class Settler:
         for file in list(self._unsettled):
             await self.settle(file)
 
-    async def settle_long_open(self, since: Mapping[OpenFile, int]) -> None:
-        """Make versions of files that are being written and have had none since so many versions were made of them."""
+    async def settle_long_open(self, since: Mapping[OpenFile, int]) -> dict[OpenFile, int]:
+        """Make versions of files that are being written and have had none since so many versions were made of them.
+
+        Returns those files, and how many versions have been made of each now.
+        """
+        made: dict[OpenFile, int] = {}
         for file, versions in since.items():
             if file in self._unsettled and file.versions == versions and file.writers:
                 try:
                     await self.settle(file)
+                    made[file] = file.versions
                 except SyncfsError as error:
                     _log.warning("no version of an open file could be made: %s", error)
+        return made
 
     async def settle(self, file: OpenFile, asked: bool = False) -> None:
         """Make a version of what was written to a file until now. Raises SetupError, UnavailableError.

@@ -16,6 +16,7 @@ from syncfs.engine.computer import Computer, this_computer
 from syncfs.engine.feed import Feed
 from syncfs.engine.holding import ARMED
 from syncfs.engine.owners import OwnerChoice, OwnerView
+from syncfs.engine.retention import SETTING as RETENTION
 from syncfs.index.index import Index
 from syncfs.model.errors import BusyError, SetupError
 from syncfs.model.ids import ROOT_NODE
@@ -95,6 +96,16 @@ def open_member(home: Path, name: str, random: Callable[[int], bytes] = os.urand
     if share is None:
         raise UnknownShareError(f"there is no share '{name}' here: 'syncfs list' shows those there are")
     return _member(vault, home, share)
+
+
+def shared_settings(home: Path, name: str) -> dict[str, str]:
+    """The settings of the whole share as last heard here, where nobody runs it. Raises SetupError, DamageError."""
+    path = open_member(home, name).directory / "index.db"
+    if not path.exists():
+        return {}
+    with Index(path) as index:
+        kept = index.setting(RETENTION)
+    return {RETENTION: kept} if kept else {}
 
 
 def keep_learnt(home: Path, name: str, keys: ShareKeys, random: Callable[[int], bytes] = os.urandom) -> None:

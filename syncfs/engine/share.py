@@ -35,6 +35,7 @@ from syncfs.engine.filling import StoreFiller
 from syncfs.engine.history import History
 from syncfs.engine.holding import Holding
 from syncfs.engine.journals import Journals
+from syncfs.engine.openfile import OpenFile
 from syncfs.engine.owners import OwnerChoice, OwnerView
 from syncfs.engine.past_view import PastView
 from syncfs.engine.peers import Peers
@@ -299,11 +300,12 @@ class Share:
 
     async def _keep_versions(self) -> None:
         """Make versions of files that stay open while they are written."""
-        settler = self.files.settler
+        settler, settled = self.files.settler, dict[OpenFile, int]()
         while True:
-            before = {file: file.versions for file in settler.files()}
+            # One that has just been settled may be written again in a moment.
+            before = settled | {file: file.versions for file in settler.files()}
             await trio.sleep(OPEN_FILE_SECONDS)
-            await settler.settle_long_open(before)
+            settled = await settler.settle_long_open(before)
 
     async def _keep_tidy(self) -> None:
         while True:
