@@ -16,11 +16,10 @@ from syncfs.engine.feed import Feed
 from syncfs.engine.retention import DEFAULT, SETTING, Made, Policy, dropped_records, dropped_versions, parse_policy
 from syncfs.index.index import Index
 from syncfs.index.nodes import split_stamps
-from syncfs.index.past import THINNED
 from syncfs.model.errors import SyncfsError, UnavailableError, UsageError
 from syncfs.model.ids import Address, Stamp
 from syncfs.model.manifest import entries_of, is_hole
-from syncfs.model.records import INLINE
+from syncfs.model.records import INLINE, THINNED
 from syncfs.model.reports import CollectReport
 from syncfs.store.disk import DiskStore
 

@@ -3,8 +3,9 @@
 from typing import Protocol
 
 from syncfs.model.chunking import chunk_span, chunks_between
+from syncfs.model.errors import UnavailableError
 from syncfs.model.manifest import FAN_OUT, entries_of, is_hole, leaf_place
-from syncfs.model.records import ENTRY_BYTES, INLINE
+from syncfs.model.records import ENTRY_BYTES, INLINE, THINNED
 
 BytesLike = bytes | bytearray | memoryview
 
@@ -43,6 +44,8 @@ class Content:
 
     def entry_ready(self, index: int) -> bytes | None:
         """The manifest entry of a chunk, where no leaf has to be fetched for it."""
+        if self._depth == THINNED:
+            return None
         at, below = leaf_place(index, self._depth)
         body, depth = self._body, self._depth
         while True:
@@ -57,12 +60,14 @@ class Content:
 
     async def entry(self, index: int) -> bytes:
         """The manifest entry of a chunk. Raises UnavailableError, DamageError."""
+        self._require_content()
         while (found := self.entry_ready(index)) is None:
             await self._load_leaf(index)
         return found
 
     async def entries(self) -> dict[int, bytes]:
         """All entries of the manifest that are no holes. Raises UnavailableError, DamageError."""
+        self._require_content()
         return {} if self._depth == INLINE else await self._entries_below(self._body, self._depth, 0)
 
     async def _entries_below(self, body: bytes, depth: int, first: int) -> dict[int, bytes]:
@@ -84,6 +89,8 @@ class Content:
             return b""
         if self._depth == INLINE:
             return self._body[start:stop]
+        if self._depth == THINNED:
+            return None
         pieces: list[BytesLike] = []
         for index in chunks_between(start, stop):
             entry = self.entry_ready(index)
@@ -100,6 +107,7 @@ class Content:
         ready = self.read_ready(start, stop)
         if ready is not None:
             return ready
+        self._require_content()
         stop = min(stop, self.size)
         pieces: list[BytesLike] = []
         for index in chunks_between(start, stop):
@@ -107,6 +115,12 @@ class Content:
             plain = b"" if is_hole(entry) else await self._chunks.plain(entry)
             pieces.append(_cut(plain, index, start, stop))
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _require_content(self) -> None:
+        if self._depth == THINNED:
+            raise UnavailableError(
+                "this version is kept no longer, and what replaced it has not arrived: connect a peer that has it"
+            )
 
     async def _load_leaf(self, index: int) -> None:
         at, below = leaf_place(index, self._depth)

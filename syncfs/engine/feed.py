@@ -21,7 +21,7 @@ from syncfs.model.errors import SyncfsError
 from syncfs.model.ids import NODE_BYTES, Address, NodeId
 from syncfs.model.records import NodeRecord, Record, Times
 from syncfs.wire.head import SegmentRef, decode_head, next_mark, sign_head
-from syncfs.wire.segment import Segment, decode_segment, decode_segment_public, encode_segment
+from syncfs.wire.segment import SealedSegment, Segment, decode_segment, decode_segment_public, encode_segment
 
 GATHER_SECONDS = 0.005
 """How long changes are gathered before a segment is made of them."""
@@ -54,7 +54,7 @@ class Feed:
         changed: Callable[[], None],
     ) -> None:
         self._index = index
-        self._read = read
+        self.read = read
         self._identity = identity
         self.device = identity.id
         self._random = random
@@ -191,6 +191,25 @@ class Feed:
             self._unsynced = True
             self._wake.set()  # peers are told the old head, whose segments are gone, until this one is durable
 
+    def seal_again(self, public: Segment, records: Sequence[Record]) -> SealedSegment:
+        """A segment of ours with these records of it, not kept yet, its claims as before; may run in a thread."""
+        nonce = self._random(SEGMENT_NONCE_BYTES)
+        return encode_segment(
+            self.read, self.device, public.first, records, public.adds, public.drops, nonce, last=public.last
+        )
+
+    def replace(self, segments: Iterable[tuple[Address, SealedSegment]], record: Record) -> None:
+        """Keep segments of ours instead of these, which are held, and record what there is to say of it."""
+        feeds = self._index.feeds
+        held = {address for address, *_ in feeds.segments_of(self.device)}
+        for address, sealed in segments:
+            held.discard(address)
+            feeds.add_segment(sealed.address, self.device, sealed.first, sealed.last, sealed.data)
+            held.add(sealed.address)
+        feeds.drop_segments(self.device, held)
+        self.record([record])
+        self.seal()
+
     def commit(self) -> None:
         """Seal and commit: what was recorded survives a crash of the process. Raises SetupError, DamageError."""
         self.seal()
@@ -258,7 +277,7 @@ class Feed:
         self, records: list[Record], first: int, last: int, adds: Sequence[bytes], drops: Sequence[bytes]
     ) -> tuple[Address, bytes]:
         nonce = self._random(SEGMENT_NONCE_BYTES)
-        sealed = encode_segment(self._read, self.device, first, records, adds, drops, nonce, last=last)
+        sealed = encode_segment(self.read, self.device, first, records, adds, drops, nonce, last=last)
         self._index.feeds.add_segment(sealed.address, self.device, first, last, sealed.data)
         return sealed.address, sealed.data
 
@@ -272,7 +291,7 @@ class Feed:
             for address, *_ in segments[plan]:
                 data = feeds.segment(address)
                 assert data is not None
-                public, body = decode_segment(self._read, data)
+                public, body = decode_segment(self.read, data)
                 records += body
                 publics.append(public)
             adds, drops = joined(publics, self._publics(segments[: plan.start]))

@@ -5,9 +5,9 @@ from datetime import datetime
 
 from syncfs.index.index import ROOT_INO, Index, VersionRow
 from syncfs.index.moment import parts_of
-from syncfs.index.past import THINNED
 from syncfs.model.errors import UsageError
 from syncfs.model.ids import DeviceId, device_of
+from syncfs.model.records import THINNED
 from syncfs.model.reports import shown_path
 
 

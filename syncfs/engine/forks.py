@@ -9,10 +9,12 @@ the segment that overlaps with what was applied have to be among those that were
 
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from syncfs.crypto.keys import ReadKeys
 from syncfs.index.feeds import Feeds
 from syncfs.model.ids import DeviceId
-from syncfs.model.records import Record
+from syncfs.model.records import THINNED, NodeRecord, Record, VersionRecord, content_digest
 from syncfs.wire.head import SegmentRef, SignedHead, contradiction, decode_head
 from syncfs.wire.segment import decode_segment
 
@@ -65,12 +67,14 @@ class Forks:
         """Whether a segment that overlaps with the `applied` records of a feed holds no others for their numbers."""
         held = self._held(read, device, ref.first, applied)
         last = max(held, default=0)
-        return held == {} or all(held.get(one.lamport) == one for one in records if one.lamport <= last)
+        return held == {} or all(
+            one.lamport in held and _agree(held[one.lamport], one) for one in records if one.lamport <= last
+        )
 
     def is_ours(self, read: ReadKeys, device: DeviceId, ref: SegmentRef, records: Sequence[Record]) -> bool:
         """Whether an older segment of our own feed holds no other record where ours has one; it may have more."""
         held = self._held(read, device, ref.first, ref.last)
-        return all(held.get(one.lamport, one) == one for one in records)
+        return all(_agree(held.get(one.lamport, one), one) for one in records)
 
     def _held(self, read: ReadKeys, device: DeviceId, first: int, last: int) -> dict[int, Record]:
         """The records of the held segments that overlap with these numbers, by lamport; none unless all are held."""
@@ -102,3 +106,18 @@ class Forks:
             f"{name} has signed two different histories, as after its home was copied or put back from a backup: "
             f"what contradicts the first is not taken; let {name} leave the share and join it again"
         )
+
+
+def _agree(one: Record, other: Record) -> bool:
+    """Whether two records of one lamport may be the same one, before and after its feed was condensed."""
+    if isinstance(one, VersionRecord) and isinstance(other, VersionRecord):
+        return _digested(one) == _digested(other)
+    if isinstance(one, NodeRecord) and isinstance(other, NodeRecord):
+        pairs = zip(msgspec.structs.astuple(one), msgspec.structs.astuple(other), strict=True)
+        return all(left == right for left, right in pairs if left is not None and right is not None)
+    return one == other
+
+
+def _digested(record: VersionRecord) -> VersionRecord:
+    digest = content_digest(record.size, record.depth, record.body)
+    return msgspec.structs.replace(record, depth=THINNED, body=digest, asked=False)

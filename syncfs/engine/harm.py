@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from syncfs.engine.brake import Harm
 from syncfs.index.index import Index
 from syncfs.index.nodes import Node
-from syncfs.index.past import content_digest
 from syncfs.model.ids import DeviceId, Stamp, device_of, make_stamp
-from syncfs.model.records import LinkRecord, NodeRecord, Record, SettingRecord, VersionRecord
+from syncfs.model.records import LinkRecord, NodeRecord, Record, SettingRecord, VersionRecord, content_digest
 
 RESTORING = "restoring "
 """The key of a setting, followed by a device in hex."""

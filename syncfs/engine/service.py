@@ -55,6 +55,7 @@ class RunningShare:
         if share.replicator.last_refusal:
             reasons.append(f"refused: {share.replicator.last_refusal}")
         reasons += share.replicator.forks.reasons
+        reasons += share.returner.reasons if share.returner is not None else []
         reasons += share.clocks.reasons
         held = share.holding.reports()
         reasons += [self._why_held(one) for one in held]
@@ -198,5 +199,7 @@ class RunningShare:
         """Drop what retention no longer keeps, and the chunks that nothing needs."""
         share = self._share
         report = await (share.collector if share.store_collector is None else share.store_collector).collect()
+        if share.condenser is not None:
+            await share.condenser.condense()
         await self._share.give_back()
         return report

@@ -28,6 +28,7 @@ from syncfs.engine.chunks import ChunkCache
 from syncfs.engine.clocks import Clocks
 from syncfs.engine.collecting import Collector
 from syncfs.engine.computer import Computer, this_computer
+from syncfs.engine.condensing import Condenser
 from syncfs.engine.feed import Feed
 from syncfs.engine.fetch import Fetcher
 from syncfs.engine.files import Files
@@ -42,6 +43,7 @@ from syncfs.engine.peers import Peers
 from syncfs.engine.posix import StatFs
 from syncfs.engine.rebuilding import OWN_FEED_LOST, OWN_FEED_SENTENCE
 from syncfs.engine.replication import Replicator
+from syncfs.engine.returning import Returner
 from syncfs.engine.serving import Server
 from syncfs.engine.setup import Member, keep_learnt, open_member
 from syncfs.engine.siblings import Siblings
@@ -138,6 +140,8 @@ class Share:
         self.history = History(index, self.feed, self.files, self.volume, self.replicator, self.chunks.is_here)
         self.collector = Collector(index, self._in_use, self.chunks, store, computer.wall, self.commit, self.feed)
         self.chunks.wrote = self.collector.wrote
+        self.condenser = None if self.feed is None else Condenser(index, self.feed, self.feed.read, computer.wall)
+        self.returner = None if read is None else Returner(index, self.feed, read, self._theirs_changed)
         self._past = PastView(index, self.chunks, owners, computer.wall, lambda: self.collector.policy)
         self.shown = WholeVolume(self.volume, self._past)
         """What a mount shows: the volume, with the past in `.syncfs`."""
@@ -231,6 +235,10 @@ class Share:
             if self.store_collector is not None:
                 nursery.start_soon(self.store_collector.run, self._report)
             nursery.start_soon(self._keep_tidy)
+            if self.condenser is not None:
+                nursery.start_soon(self.condenser.run, self._report)
+            if self.returner is not None:
+                nursery.start_soon(self._look_for_what_is_over, self.returner)
             if self._keys.read is not None and not self.own_feed_lost:
                 nursery.start_soon(self.collector.run, self._report)
 
@@ -274,6 +282,8 @@ class Share:
         self._told.set()
         self.collector.changed(changes.contents)
         self.volume.applied(changes, own=False)
+        if self.returner is not None:
+            self.returner.head_came(changes.nodes)
         self._wake_tidy()
 
     def _store_wants(self, addresses: Iterable[Address]) -> None:
@@ -306,6 +316,14 @@ class Share:
             before = settled | {file: file.versions for file in settler.files()}
             await trio.sleep(OPEN_FILE_SECONDS)
             settled = await settler.settle_long_open(before)
+
+    async def _look_for_what_is_over(self, returner: Returner) -> None:
+        while True:
+            try:
+                await returner.run()
+            except SyncfsError as error:
+                self._report(error)
+                await trio.sleep(TIDY_SECONDS)
 
     async def _keep_tidy(self) -> None:
         while True:

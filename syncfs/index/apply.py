@@ -6,11 +6,11 @@ shown, is written as it will be seen at once; all else is noted for the view to 
 """
 
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from syncfs.index.database import IndexDatabase
-from syncfs.index.nodes import BIRTH, GROUPS, MODE, OWNER, TIMES, XATTRS, Node, NodeTable, pack_xattrs
+from syncfs.index.nodes import BIRTH, GROUPS, MODE, OWNER, TIMES, XATTRS, Node, NodeTable, pack_xattrs, split_stamps
 from syncfs.index.past import PastTable
 from syncfs.index.schema import ROOT_INO
 from syncfs.index.view import View
@@ -108,11 +108,11 @@ class Applier:
         row = None
         if not is_new:
             row = self._database.read(
-                "SELECT id, ino, parent, name, shown_parent, recorded_parent, stamp FROM links WHERE link = ?",
+                "SELECT id, ino, parent, name, shown_parent, recorded_parent, stamp, seen FROM links WHERE link = ?",
                 (record.link,),
             )
             if row is not None and stamp <= row[6]:
-                self._note_late(record, ino, stamp, row[6])
+                self._note_late(record, ino, stamp, row)
                 return
         node, time = self._real(ino), _fitting(record.time)
         parent = self._nodes.intern(record.parent)
@@ -123,8 +123,9 @@ class Applier:
             is_new and not record.deleted and node.kind != 0 and (places_directory or not node.is_directory)
             and self._view.takes_new_names(parent)
         )  # fmt: skip
+        seen = b"".join(record.seen) if row is None else _joined(row[7], record.seen)
         values = (
-            ino, parent, record.name, record.deleted, b"".join(record.seen), from_parent, record.from_name, stamp,
+            ino, parent, record.name, record.deleted, seen, from_parent, record.from_name, stamp,
             time, parent if shown else None, record.link,
         )  # fmt: skip
         if row is None:
@@ -136,7 +137,7 @@ class Applier:
             if shown:
                 self._view.show_new(parent, record.name, ino, added.lastrowid or 0)
         else:
-            _, old_ino, old_parent, old_name, shown_parent, recorded_parent, _ = row
+            _, old_ino, old_parent, old_name, shown_parent, recorded_parent, _, _ = row
             self._view.hide(old_ino, old_parent, old_name, shown_parent)
             self._past.note_replaced_link(record.link)
             self._database.write(_UPDATE_LINK, values)
@@ -148,8 +149,13 @@ class Applier:
         if time > node.ctime:
             self._nodes.set(ino, ctime=time)
 
-    def _note_late(self, record: LinkRecord, ino: int, stamp: Stamp, winner: Stamp) -> None:
-        if stamp < winner:
+    def _note_late(self, record: LinkRecord, ino: int, stamp: Stamp, row: Sequence[Any]) -> None:
+        """A record of a link came that lost; what a deletion had seen counts nevertheless."""
+        seen = _joined(row[7], record.seen)
+        if seen != row[7]:
+            self._database.write("UPDATE links SET seen = ? WHERE id = ?", (seen, row[0]))
+            self._view.touch(row[1])
+        if stamp < row[6]:
             parent = self._nodes.intern(record.parent)
             from_parent = self._nodes.intern(record.from_parent) if record.from_parent else 0
             self._past.note_late_link(
@@ -209,6 +215,11 @@ _UPDATE_LINK = (
     "UPDATE links SET ino = ?, parent = ?, name = ?, deleted = ?, seen = ?, from_parent = ?, from_name = ?, "
     "stamp = ?, time = ?, shown_parent = ?, recorded_parent = NULL, recorded_name = NULL WHERE link = ?"
 )
+
+
+def _joined(stamps: bytes, more: Iterable[bytes]) -> bytes:
+    known = split_stamps(stamps)
+    return stamps + b"".join(stamp for stamp in dict.fromkeys(more) if stamp not in known)
 
 
 def _group_values(record: NodeRecord) -> dict[int, dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import Any, Self
 from syncfs.index.apply import Applier
 from syncfs.index.changes import Changes
 from syncfs.index.database import IndexDatabase
+from syncfs.index.ending import Ending
 from syncfs.index.feeds import Feeds
 from syncfs.index.nodes import Node, NodeTable, split_stamps
 from syncfs.index.past import PastTable
@@ -68,6 +69,7 @@ class Index:
             self.feeds = Feeds(self.database, self._devices_renamed)
             self._view = View(self.database, self.nodes, self.feeds)
             self.past = PastTable(self.database)
+            self.ending = Ending(self.database, self.nodes, self._view)
             self._applier = Applier(self.database, self.nodes, self._view, self.past)
         except BaseException:
             self.database.close()
@@ -86,6 +88,15 @@ class Index:
         try:
             with self.database.whole():
                 self._applier.apply(records, device)
+        except BaseException:
+            self._forget_cached()
+            raise
+
+    def end(self, inos: Iterable[int]) -> None:
+        """Let nodes be gone that were deleted so long ago that nobody tells of it. Raises SetupError, DamageError."""
+        try:
+            with self.database.whole():
+                self.ending.end(inos)
         except BaseException:
             self._forget_cached()
             raise

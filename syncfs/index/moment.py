@@ -13,13 +13,12 @@ from typing import Any, Protocol
 import msgspec
 
 from syncfs.index.nodes import MODE, OWNER, XATTRS, split_stamps
-from syncfs.index.past import THINNED, content_digest
 from syncfs.index.schema import ROOT_INO
 from syncfs.model.directory import Candidate, Head, Shown, directory_view
 from syncfs.model.ids import ROOT_NODE, DeviceId, LinkId, NodeId, Stamp, device_of
 from syncfs.model.merge import LinkEnd, node_view
 from syncfs.model.moves import Placement, Seat, resolve_moves
-from syncfs.model.records import Owner
+from syncfs.model.records import THINNED, Owner, content_digest
 from syncfs.model.versions import Version, heads
 
 CACHED_FOLDERS = 256
@@ -191,7 +190,13 @@ class Moment:
         past = self._source.rows(
             f"SELECT {_PAST} FROM past_links p WHERE p.ino = ?2 AND {self._not_replaced}", (self.time, ino)
         )
-        return [PastLink(*row) for row in (*now, *past)]
+        seen: dict[bytes, bytes] = {}
+        for link, stamps in self._source.rows(
+            "SELECT link, seen FROM past_links WHERE ino = ? AND time <= ? AND seen != x''", (ino, self.time)
+        ):
+            seen[link] = seen.get(link, b"") + stamps
+        links = [PastLink(*row) for row in (*now, *past)]
+        return [msgspec.structs.replace(one, seen=one.seen + seen.get(one.link, b"")) for one in links]
 
     def directory_parent(self, ino: int) -> int | None:
         """The directory in which a directory was; None for the root, and where it was nowhere."""

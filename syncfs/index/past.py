@@ -8,7 +8,6 @@ Times of nodes have no history: those of files are those of their versions, and 
 """
 
 from collections.abc import Iterable, Sequence
-from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -16,11 +15,7 @@ import msgspec
 from syncfs.index.database import IndexDatabase
 from syncfs.index.nodes import MODE, OWNER, XATTRS, Node
 from syncfs.model.ids import NO_STAMP, Stamp
-from syncfs.model.records import NodeRecord, Owner
-
-THINNED = -2
-"""The `depth` of a version whose content was thinned out of history."""
-_DIGEST_BYTES = 16
+from syncfs.model.records import THINNED, NodeRecord, Owner, content_digest
 
 
 class PastTable:
@@ -104,13 +99,6 @@ class PastTable:
             "INSERT OR IGNORE INTO past_nodes (ino, grp, stamp, time, value) VALUES (?, ?, ?, ?, ?)",
             (ino, group, stamp, time, msgspec.msgpack.encode(value)),
         )
-
-
-def content_digest(size: int, depth: int, body: bytes) -> bytes:
-    """Bytes that are equal for versions of equal content, be they thinned or not."""
-    if depth == THINNED:
-        return body
-    return blake2b(b"%d %d " % (size, depth) + body, digest_size=_DIGEST_BYTES, person=b"syncfs content").digest()
 
 
 def _kept_groups(record: NodeRecord) -> Iterable[tuple[int, object]]:

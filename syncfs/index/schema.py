@@ -58,7 +58,7 @@ CREATE INDEX nodes_views ON nodes (view_of) WHERE view_of IS NOT NULL;
 -- links, the winning record of each. parent, name: where it takes effect; recorded_parent, recorded_name: where its
 -- record puts it, NULL if that is the same, as it is but for undone moves. shown_parent: the folder in which it is
 -- shown, not parent where that is shown as one with another; NULL if the link is dead or its node has not arrived.
--- seen: stamps, joined, of the heads a delete had seen. from_parent 0: the record does not tell where it was before.
+-- seen: stamps, joined, of the heads any delete had seen. from_parent 0: the record does not tell where it was before.
 CREATE TABLE links (
     id INTEGER PRIMARY KEY, link BLOB UNIQUE NOT NULL, ino INTEGER NOT NULL, parent INTEGER NOT NULL,
     name BLOB NOT NULL, deleted INTEGER NOT NULL, seen BLOB NOT NULL, from_parent INTEGER NOT NULL,

@@ -19,10 +19,10 @@ from syncfs.index.links import Link, LinkTable
 from syncfs.index.moves import Moves
 from syncfs.index.nodes import Node, NodeTable, split_stamps
 from syncfs.index.odd import Places
-from syncfs.index.past import content_digest
 from syncfs.index.schema import ROOT_INO
 from syncfs.model.ids import NodeId, Stamp
 from syncfs.model.merge import LinkEnd, directory_alive, node_view
+from syncfs.model.records import content_digest
 from syncfs.model.versions import Version, contents
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from syncfs.model.chunking import chunk_count
 from syncfs.model.errors import ForeignError
-from syncfs.model.records import ENTRY_BYTES, HOLE, INLINE, MAX_BODY_ENTRIES
+from syncfs.model.records import ENTRY_BYTES, HOLE, INLINE, MAX_BODY_ENTRIES, THINNED
 
 FAN_OUT = 256
 
@@ -62,6 +62,8 @@ def expected_entries(size: int, depth: int) -> int:
 
 def check_shape(size: int, depth: int, body: bytes) -> None:
     """Refuse a body that cannot belong to a version of this size. Raises ForeignError."""
+    if depth == THINNED:
+        return
     if depth == INLINE:
         fits = len(body) == size
     else:

@@ -29,7 +29,7 @@ def newer(stamp: Stamp, current: Stamp | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class LinkEnd:
-    """What matters of a link's winning record to the life of its node."""
+    """What matters of a link's winning record to the life of its node, and what any deletion of the link had seen."""
 
     link: LinkId
     stamp: Stamp
@@ -50,15 +50,20 @@ def node_view(links: Sequence[LinkEnd], file_heads: Collection[Stamp], version_o
 
     Links that are not deleted are shown. As long as there is one, a deleted link has nothing to save: `ln a b; rm a;
     edit b` must not bring `a` back. Where all are deleted, content that none of the deletions had seen is shown by the
-    link that was deleted last, so that no edit is lost; what they had seen stays deleted.
+    link that was deleted last, so that no edit is lost; what they had seen stays deleted. That goes for deletions that
+    lost, too: who writes to a file and then deletes it does not get it back because somebody else deletes it as well.
+
+    Where a name stands, a content that a deletion had seen does not come back beside one that none had seen.
 
     A device that deletes a link says which heads it had seen only where that is the last link that it knows; otherwise
     it removes a name and means no content. So two devices that each remove another of two names do not lose the file.
     """
     standing = tuple(end.link for end in links if not end.deleted)
-    if standing or not links:
-        return NodeView(standing, contents(file_heads, version_of) if standing else ())
+    if not links or (standing and len(file_heads) < 2):
+        return NodeView(standing, tuple(file_heads) if standing else ())
     left = unseen(file_heads, {stamp for end in links for stamp in end.seen}, version_of)
+    if standing:
+        return NodeView(standing, left or contents(file_heads, version_of))
     return NodeView((max(links, key=lambda end: end.stamp).link,), left) if left else NodeView()
 
 

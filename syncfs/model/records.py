@@ -6,6 +6,7 @@ with msgpack as arrays; a decoder ignores elements it does not know at the end o
 """
 
 import stat
+from hashlib import blake2b
 
 from msgspec import Struct
 
@@ -18,6 +19,9 @@ ENTRY_BYTES = 2 * HASH_BYTES
 HOLE = bytes(ENTRY_BYTES)
 INLINE = -1
 """The `depth` of a version whose body is its content."""
+THINNED = -2
+"""The `depth` of a version whose content was thinned out of history; its body is the digest of that content."""
+DIGEST_BYTES = 16
 MAX_BODY_ENTRIES = 64
 """A manifest of more entries is cut into leaves (see model.manifest)."""
 MAX_DEPTH = 5
@@ -91,7 +95,8 @@ class LinkRecord(Struct, frozen=True, array_like=True, tag="l"):
 class VersionRecord(Struct, frozen=True, array_like=True, tag="v"):
     """One content of a file. Its stamp is its id; `parents` are the versions that it replaces.
 
-    `depth` is INLINE where `body` is the content itself; otherwise `body` is the top of a manifest tree of that depth.
+    `depth` is INLINE where `body` is the content itself, THINNED where it is the content's digest; otherwise `body` is
+    the top of a manifest tree of that depth.
     `asked` says that a program (by fsync) or a person wanted just this state kept.
     """
 
@@ -161,12 +166,21 @@ def check_record(record: Record) -> None:
 
 
 def _check_body(record: VersionRecord) -> None:
-    if record.depth == INLINE:
+    if record.depth == THINNED:
+        _require(len(record.body) == DIGEST_BYTES, "digest")
+    elif record.depth == INLINE:
         _require(len(record.body) == record.size <= INLINE_LIMIT, "inline content")
     else:
         entries, odd = divmod(len(record.body), ENTRY_BYTES)
         _require(not odd and 0 <= record.depth <= MAX_DEPTH and entries <= MAX_BODY_ENTRIES, "manifest")
         _require(record.depth > 0 or entries == chunk_count(record.size), "manifest")
+
+
+def content_digest(size: int, depth: int, body: bytes) -> bytes:
+    """Bytes that are equal for versions of equal content, be they thinned or not."""
+    if depth == THINNED:
+        return body
+    return blake2b(b"%d %d " % (size, depth) + body, digest_size=DIGEST_BYTES, person=b"syncfs content").digest()
 
 
 def _require(condition: bool, what: str) -> None:

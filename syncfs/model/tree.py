@@ -22,7 +22,15 @@ from syncfs.model.directory import Candidate, Head, Shown, directory_view
 from syncfs.model.ids import ROOT_NODE, DeviceId, LinkId, NodeId, Stamp, device_of, make_stamp
 from syncfs.model.merge import LinkEnd, NodeView, directory_alive, newer, node_view
 from syncfs.model.moves import Placement, Seat, resolve_moves
-from syncfs.model.records import Birth, LinkRecord, NodeRecord, Record, SettingRecord, VersionRecord
+from syncfs.model.records import (
+    Birth,
+    LinkRecord,
+    NodeRecord,
+    Record,
+    SettingRecord,
+    VersionRecord,
+    content_digest,
+)
 from syncfs.model.versions import Version, heads
 
 FIELD_GROUPS = ("birth", "mode", "owner", "times", "xattrs")
@@ -39,6 +47,7 @@ class State:
 
     nodes: dict[NodeId, Fields] = field(default_factory=dict)
     links: dict[LinkId, tuple[Stamp, LinkRecord]] = field(default_factory=dict)
+    seen: dict[LinkId, set[bytes]] = field(default_factory=dict)
     versions: dict[NodeId, dict[Stamp, VersionRecord]] = field(default_factory=dict)
     by_stamp: dict[Stamp, VersionRecord] = field(default_factory=dict)
     settings: dict[str, tuple[Stamp, SettingRecord]] = field(default_factory=dict)
@@ -54,6 +63,7 @@ class State:
                         _put(fields, group, stamp, getattr(record, group))
             case LinkRecord():
                 _put(self.links, LinkId(record.link), stamp, record)
+                self.seen.setdefault(LinkId(record.link), set()).update(record.seen)
             case VersionRecord():
                 self.versions.setdefault(NodeId(record.node), {}).setdefault(stamp, record)
                 self.by_stamp.setdefault(stamp, record)
@@ -90,7 +100,7 @@ class State:
         ends: dict[NodeId, list[LinkEnd]] = {}
         for link, (stamp, record) in self.links.items():
             if self.kind(NodeId(record.node)) not in (None, stat.S_IFDIR):
-                ends.setdefault(NodeId(record.node), []).append(LinkEnd(link, stamp, record.deleted, record.seen))
+                ends.setdefault(NodeId(record.node), []).append(LinkEnd(link, stamp, record.deleted, self.seen[link]))
         return ends
 
     def placement(self, node: NodeId) -> Placement | None:
@@ -203,7 +213,7 @@ def _head(state: State, stamp: Stamp, device_names: Mapping[DeviceId, str]) -> H
 
 def content_key(version: VersionRecord) -> bytes:
     """Bytes that are equal for versions of equal content."""
-    return b"%d %d " % (version.size, version.depth) + version.body
+    return content_digest(version.size, version.depth, version.body)
 
 
 def _device_name(stamp: Stamp, device_names: Mapping[DeviceId, str]) -> str:

@@ -10,9 +10,9 @@ from syncfs.engine.content import Content
 from syncfs.engine.posix import Listed
 from syncfs.engine.share import Share
 from syncfs.index.index import ROOT_INO
-from syncfs.index.past import THINNED
 from syncfs.model.errors import SyncfsError
 from syncfs.model.ids import DeviceId
+from syncfs.model.records import THINNED
 from syncfs.model.tree import State, full_view
 from syncfs.wire.segment import decode_segment
 from tests.simulation.promises import digest

@@ -1,5 +1,6 @@
 """A stage for stories told step by step: a few nodes of one share on a network in memory, under a virtual clock."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -11,6 +12,7 @@ import trio.testing
 from syncfs.discovery.memory import MemoryLan
 from syncfs.engine.posix import Caller
 from syncfs.engine.share import Share
+from syncfs.model.errors import PosixError
 from syncfs.transport.memory import MemoryNetwork
 from tests.simulation.diary import Diary
 from tests.simulation.ground import Disk, deterministic
@@ -50,7 +52,7 @@ class Stage:
 
     async def write(self, number: int, path: str, content: bytes) -> None:
         """Write a file as a program would."""
-        volume, (parent, name) = self.share(number).volume, self._place(number, path)
+        volume, (parent, name) = self.share(number).volume, self.place(number, path)
         if self.share(number).index.resolve(path.encode()) is None:
             _, handle = await volume.create(parent, name, 0o644, os.O_WRONLY, ME)
         else:
@@ -61,11 +63,11 @@ class Stage:
 
     def mkdir(self, number: int, path: str) -> None:
         """Make a directory."""
-        self.share(number).volume.mkdir(*self._place(number, path), 0o755, ME)
+        self.share(number).volume.mkdir(*self.place(number, path), 0o755, ME)
 
     def remove(self, number: int, path: str) -> None:
         """Remove a file or an empty directory."""
-        volume, place = self.share(number).volume, self._place(number, path)
+        volume, place = self.share(number).volume, self.place(number, path)
         if volume.lookup(*place).mode & 0o170000 == 0o040000:
             volume.rmdir(*place)
         else:
@@ -73,17 +75,38 @@ class Stage:
 
     async def level(self, *numbers: int) -> None:
         """Wait until these nodes, which all run, have told each other everything."""
-        with trio.fail_after(600):
-            while True:
-                shares = [self.share(number) for number in numbers]
-                for share in shares:
-                    await share.flush()
-                told = [share.index.feeds.applied() for share in shares]
-                linked = all(share.peers is not None and len(share.peers.links) >= len(shares) - 1 for share in shares)
-                if linked and all(one == told[0] for one in told) and not any(one.replicator.taking for one in shares):
-                    break
+        shares = [self.share(number) for number in numbers]
+        with trio.move_on_after(600) as waited:
+            while not await self._is_level(shares):  # noqa: ASYNC110 - no event tells
                 await trio.sleep(1)
+        said = [share.replicator.last_refusal for share in shares]
+        assert not waited.cancelled_caught, (said, [share.index.feeds.applied() for share in shares])
         await trio.sleep(3)
+
+    async def _is_level(self, shares: list[Share]) -> bool:
+        for share in shares:
+            await share.flush()
+        told = [share.index.feeds.applied() for share in shares]
+        linked = all(share.peers is not None and len(share.peers.links) >= len(shares) - 1 for share in shares)
+        return linked and all(one == told[0] for one in told) and not any(one.replicator.taking for one in shares)
+
+    async def let_pass(self, days: float) -> None:
+        """All clocks go on, while nothing happens."""
+        for node in self.nodes:
+            node.skew += round(days * 86_400)
+        await trio.sleep(1)
+
+    async def condense(self, *numbers: int) -> int:
+        """Let these nodes thin, collect and condense until nothing more can go; the records that were left out."""
+        left_out = 0
+        for _ in range(3):
+            for number in numbers:
+                share = self.share(number)
+                await share.collector.collect()
+                assert share.condenser is not None
+                left_out += await share.condenser.condense()
+            await self.level(*numbers)
+        return left_out
 
     async def talk(self) -> None:
         """Give nodes, of which some refuse what others say, the time to find each other and say it."""
@@ -98,14 +121,17 @@ class Stage:
         first = await picture(self.share(numbers[0]))
         for number in numbers:
             share = self.share(number)
-            assert not differences(first, await picture(share)), number
-            assert not [*faults(share), *model_differences(share)], number
+            found = [*differences(first, await picture(share)), *faults(share), *model_differences(share)]
+            found += share.replicator.forks.reasons
+            assert not found, f"n{number + 1}: {found}"
         assert not self.diary.problems
 
-    def _place(self, number: int, path: str) -> tuple[int, bytes]:
+    def place(self, number: int, path: str) -> tuple[int, bytes]:
+        """The directory and the name of a path."""
         above, _, name = path.rpartition("/")
         found = self.share(number).index.resolve(above.encode())
-        assert found is not None, above
+        if found is None:
+            raise PosixError(errno.ENOENT)
         return found.ino, name.encode()
 
 
