@@ -32,7 +32,7 @@ def prepare(directory: str | Path) -> str:
     Raises UsageError (no such directory, not empty), BusyError (something is mounted there), SetupError.
     """
     path = table.resolved(directory)
-    mounted = table.mounted_at(path)
+    mounted = _after_automount(path)
     if mounted is not None and mounted.type == table.TYPE and is_dead(path):
         detach(path)
         mounted = table.mounted_at(path)
@@ -64,17 +64,26 @@ def has_share(directory: str | Path, source: str) -> bool:
 
 
 def mounted_by_access(directory: str | Path, source: str) -> bool:
-    """Whether an automount was waiting at a directory, and has mounted that share there because we came by.
-
-    Where it is us whom the automount has called, we come by in vain, and false comes back.
-    """
+    """Whether an automount was waiting at a directory, and has mounted that share there because we came by."""
     path = table.resolved(directory)
     mounted = table.mounted_at(path)
     if mounted is None or mounted.type != table.AUTOMOUNT:
         return False
-    with suppress(OSError):
-        os.statvfs(path)  # stat(2) would not do
+    _after_automount(path)
     return has_share(path, source)
+
+
+def _after_automount(path: str) -> table.Mount | None:
+    """What is mounted at a path when an automount that may wait there has done what it does for whoever comes by.
+
+    Where it is us whom it has called, we come by in vain, and still find it alone.
+    """
+    mounted = table.mounted_at(path)
+    if mounted is not None and mounted.type == table.AUTOMOUNT:
+        with suppress(OSError):
+            os.statvfs(path)  # stat(2) would not do
+        mounted = table.mounted_at(path)
+    return mounted
 
 
 def remount(directory: str | Path, source: str, options: MountOptions) -> None:

@@ -57,6 +57,13 @@ def test_what_is_mounted_already_is_not_mounted_again(prepared: Machine) -> None
     assert prepared.file_system("/srv/notes") == "autofs fuse.syncfs"
 
 
+def test_what_an_automount_waits_to_mount_is_mounted_by_it(prepared: Machine) -> None:
+    said = prepared.run("syncfs mount notes /srv/notes", check=False)
+    assert "/srv/notes already has the share 'notes' mounted" in said
+    assert prepared.file_system("/srv/notes") == "autofs fuse.syncfs"
+    assert prepared.state("srv-notes.mount", "ActiveState") == {"ActiveState": "active"}
+
+
 def test_an_idle_share_is_unmounted_and_comes_back(prepared: Machine) -> None:
     prepared.run("sed -i s/10min/1s/ /etc/fstab; systemctl daemon-reload; systemctl restart srv-notes.automount")
     written = prepared.run(WRITE.format("/srv/notes/file"))

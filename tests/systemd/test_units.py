@@ -161,7 +161,7 @@ def test_crashes_and_restarts_at_any_moment_lose_nothing_that_was_synced(machine
     machine.run("touch /srv/photos/written; sync /srv/photos/written")
     machine.run(f"cat >/root/writer <<'END'\n{WRITER}\nEND")
     for number in range(30):
-        machine.run("systemd-run --quiet --unit=writer --property=KillMode=mixed python3 /root/writer")
+        machine.run(f"systemd-run --quiet --collect --unit=writer-{number} python3 /root/writer")
         machine.run(f"sleep {chance.uniform(0.1, 3)}")
         match number % 3:
             case 0:
@@ -171,7 +171,7 @@ def test_crashes_and_restarts_at_any_moment_lose_nothing_that_was_synced(machine
                 machine.run("systemctl restart syncfs-mount@photos")
             case _:
                 machine.reboot()
-        machine.run("systemctl stop writer || true")
+        machine.run(f"systemctl stop writer-{number} || true")
         lost = machine.run("sort -u /srv/photos/written >/root/there; sort -u /root/told | comm -13 /root/there -")
         assert lost == "", number
     machine.run("syncfs check photos")
