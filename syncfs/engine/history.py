@@ -119,9 +119,7 @@ class History:
             )
         records = 0
         for who in chosen:
-            records += next(
-                report.records for report in self._replicator.holding.reports() if report.device == who.hex()
-            )
+            records += sum(one.records for one in self._replicator.holding.reports() if one.device == who.hex())
             sequence = self._replicator.holding.accept(who)
             await self._replicator.let_through(who)
             if self._feed is not None:

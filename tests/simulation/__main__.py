@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from tests.simulation.world import Plan, Result, simulate
@@ -20,10 +21,11 @@ def main() -> int:
     parser.add_argument("--log", type=Path, help="write all that happens to this file")
     parser.add_argument("--shrink", action="store_true", help="find fewer steps that fail as well")
     parser.add_argument("--keep-going", action="store_true", help="go on after a seed that failed")
+    parser.add_argument("--brake", action="store_true", help="hold what one node changes of a few files at once")
     wanted = parser.parse_args()
     failed = False
     for seed in range(wanted.seed, wanted.seed + wanted.count):
-        plan = Plan(seed, wanted.nodes, wanted.steps)
+        plan = Plan(seed, wanted.nodes, wanted.steps, wanted.brake)
         result = simulate(plan, wanted.log)
         if result.problems and wanted.shrink:
             result = shrink(result, wanted.log)
@@ -38,7 +40,7 @@ def shrink(result: Result, log: Path | None) -> Result:
     """Halve the steps as long as it fails, then take single ones away."""
     plan, cut = result.plan, result.plan.steps // 2
     while cut:
-        fewer = simulate(Plan(plan.seed, plan.nodes, plan.steps - cut), log)
+        fewer = simulate(replace(plan, steps=plan.steps - cut), log)
         if fewer.problems:
             result, plan = fewer, fewer.plan
             cut = min(cut, plan.steps // 2)
@@ -59,9 +61,9 @@ def show(result: Result) -> None:
     print("  the last that happened:")
     for line in result.last[-20:]:
         print(f"    {line[:150]}")
-    print(
-        f"  again: scripts/simulate --seed {plan.seed} --nodes {plan.nodes} --steps {plan.steps} --log FILE", flush=True
-    )
+    brake = " --brake" if plan.brake else ""
+    again = f"scripts/simulate --seed {plan.seed} --nodes {plan.nodes} --steps {plan.steps}{brake} --log FILE"
+    print(f"  again: {again}", flush=True)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,10 @@ def test_three_nodes(first: int) -> None:
     assert len(simulate("--seed", first, "--count", 20)) == 20
 
 
+def test_nodes_that_hold_what_changes_too_fast() -> None:
+    simulate("--seed", 3000, "--count", 20, "--brake")
+
+
 def test_eight_nodes() -> None:
     simulate("--seed", 1, "--count", 2, "--nodes", 8, "--steps", 200)
 

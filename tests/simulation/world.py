@@ -18,6 +18,7 @@ import trio
 import trio.testing
 
 from syncfs.discovery.memory import MemoryLan
+from syncfs.engine.brake import parse_limits
 from syncfs.engine.checking import check_open_share
 from syncfs.engine.retention import SETTING
 from syncfs.engine.share import Share
@@ -38,15 +39,20 @@ PROGRAMS_AT_ONCE = 3
 REST_SECONDS = 1800.0
 YEAR = 31_536_000
 KEPT_ANNOUNCEMENTS = 200
+BRAKE = "share=10% least=2 within=60m"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One simulation: `joined` of the `nodes` are members from the start, the others join on the way."""
+    """One simulation: `joined` of the `nodes` are members from the start, the others join on the way.
+
+    With `brake` a few changed files are too many at once, and somebody accepts what waits, sooner or later.
+    """
 
     seed: int
     nodes: int = 3
     steps: int = 150
+    brake: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +178,21 @@ class World:
             }
             able = [event for name, event in events.items() if name not in self._off]
             await dice.choices([event for event, _ in able], [weight for _, weight in able])[0]()
+        if self._plan.brake and number % 25 == 24:
+            share = dice.choice(self._nodes[: self._members]).share
+            if share is not None:
+                await self._accept(share)
         if number % 10 == 0:
             self._look(dice.choice(self._nodes[: self._members]))
+
+    async def _accept(self, share: Share) -> None:
+        """Somebody takes what the brake holds."""
+        if share.holding.held:
+            try:
+                done = await share.history.accept(None)
+                self._diary.note(share.credentials().name, f"accepts {done.records} of {' '.join(done.devices)}")
+            except SyncfsError as error:
+                self._diary.note(share.credentials().name, f"accepts nothing: {error}")
 
     def _look(self, node: Node) -> None:
         if node.share is not None:
@@ -262,6 +281,8 @@ class World:
         share = node.share
         if share is None:
             return
+        if self._plan.brake:
+            share.holding.limits = parse_limits(BRAKE)
         listen = share.replicator.announced
 
         async def announced(link: Link, message: Announce) -> None:
@@ -303,6 +324,8 @@ class World:
                 shares = [node.share for node in self._nodes[: self._members] if node.share is not None]
                 if any(node.running for node in self._nodes):
                     continue
+                for share in shares:
+                    await self._accept(share)
                 for share in shares:
                     await share.flush()
                 told = [share.index.feeds.applied() for share in shares]
