@@ -87,6 +87,7 @@ async def check_open_share(share: Share, repair: bool) -> CheckReport:
                 continue
             if repair:
                 share.store.quarantine(place.address)
+                share.chunks.lost(place.address)
             problems.append(Problem("chunk", place.address.hex(), trouble, repaired=repair))
     counts = database.read("SELECT (SELECT count(*) FROM nodes), (SELECT count(*) FROM versions)")
     return CheckReport(

@@ -86,6 +86,8 @@ class ChunkCache:
         self._prefetching = 0
         self.wrote: Callable[[Sequence[Address]], object] = len
         """Hears of the chunks of `put` before it looks whether they are here, so that nobody takes them away."""
+        self.lost: Callable[[Address], object] = len
+        """Hears of a chunk that a peer asked for and that turned out to be damaged."""
         self._doubted = doubted
         self._written = 0
         self._synced = 0
@@ -292,6 +294,7 @@ class ChunkCache:
             return None
         except BadChunkError:
             self._store.quarantine(address)
+            self.lost(address)
             return None
 
     async def _from_store(self, chunk: ChunkId, address: Address) -> bytes | None:

@@ -133,6 +133,7 @@ class Share:
             filler = self.filler
             self.store_collector = StoreCollector(index, presence, store, computer.wall, self.commit, filler.forget)
             self.replicator.want = self._store_wants
+            self.chunks.lost = lambda address: filler.want([address])
             self.replicator.gave_up = self.store_collector.gave_up
         self.server = Server(index.feeds, self.chunks, self.replicator, elsewhere)
         self.directory = Directory(computer.dice)

@@ -137,6 +137,25 @@ def test_what_was_dropped_and_is_used_again_stays(tmp_path: Path) -> None:
     tell(tmp_path, story)
 
 
+def test_what_turns_out_damaged_is_fetched_again(tmp_path: Path) -> None:
+    async def story(nodes: Nodes) -> None:
+        one, _, store = await with_store(nodes)
+        await write(one, "f", b"content" * 9_000)
+        await filled(nodes, store)
+        share = share_of(store)
+        (address,) = (address for (address,) in share.index.database.rows("SELECT address FROM chunks"))
+        (pack,) = (share.member.directory / "packs").glob("*.pack")
+        with pack.open("r+b") as file:
+            file.seek(2000)
+            file.write(b"damage")
+        assert await share.chunks.sealed(address) is None
+        assert share.missing == 1
+        await nodes.rest(lambda: share.missing == 0)
+        assert await share.chunks.sealed(address) is not None
+
+    tell(tmp_path, story)
+
+
 @pytest.mark.parametrize("steps", range(1, 12, 2))
 def test_a_crash_while_a_store_collects_leaves_what_is_claimed(tmp_path: Path, steps: int) -> None:
     async def story(nodes: Nodes) -> None:
