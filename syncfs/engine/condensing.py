@@ -3,8 +3,9 @@
 Of the records of our feed those are left out that a later one, by whomever, has replaced and that history keeps no
 longer; of a version that was thinned out of history its stamp, parents and digest remain. A node that is *over*
 (deleted for TOMBSTONE_TIME, and kept by no history) is left out with all its records, in an order that lets nobody who
-hears a part of them see it alive: a version only when nobody else tells an earlier one, of which the deletion has not
-said that it was seen; the deletion itself only when no feed that we hold tells anything else of the node.
+hears a part of them see it alive or unlike others: a version only when nobody else tells an earlier one, of which the
+deletion has not said that it was seen; permissions and the like only when nobody else tells of its birth; the deletion
+itself only when no feed that we hold tells anything else of the node.
 
 Whoever condenses says in a setting, `condensed DEVICE`, what it knew then: of each device the last record, by number
 and by lamport. By that a device that was away meanwhile finds out what is over (engine/returning.py).
@@ -78,10 +79,13 @@ def parse_known(text: str) -> Known | None:
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """What feeds tell of nodes that are over: the earliest version by others, and whether anything but deletions."""
+    """What feeds tell of nodes that are over: the earliest version by others, of which others tell the birth, and of
+    which anybody tells anything but deletions.
+    """
 
     over: frozenset[NodeId] = frozenset()
     versions: Mapping[NodeId, Stamp] = field(default_factory=dict)
+    born: frozenset[NodeId] = frozenset()
     alive: frozenset[NodeId] = frozenset()
 
 
@@ -191,7 +195,7 @@ class Condenser:
                 else:
                     return None
             case NodeRecord():
-                if node not in told.over:
+                if node not in told.over or node in told.born:
                     return self._left_of_node(record, self._index.nodes.must(ino), stamp)
             case VersionRecord():
                 if node not in told.over or told.versions.get(node, stamp) < stamp:
@@ -230,6 +234,7 @@ class Condenser:
                 await trio.lowlevel.checkpoint()
         nodes, feeds = frozenset(over), self._index.feeds
         versions: dict[NodeId, Stamp] = {}
+        born: set[NodeId] = set()
         alive: set[NodeId] = set()
         for device in feeds.applied() if over else ():
             for address, *_ in feeds.segments_of(device):
@@ -240,9 +245,13 @@ class Condenser:
                     node, stamp = NodeId(record.node), make_stamp(record.lamport, device)
                     if not (isinstance(record, LinkRecord) and record.deleted):
                         alive.add(node)
-                    if isinstance(record, VersionRecord) and device != self._feed.device:
+                    if device == self._feed.device:
+                        continue
+                    if isinstance(record, VersionRecord):
                         versions[node] = min(stamp, versions.get(node, stamp))
-        return _Told(nodes, versions, frozenset(alive))
+                    elif isinstance(record, NodeRecord) and record.birth is not None:
+                        born.add(node)
+        return _Told(nodes, versions, frozenset(born), frozenset(alive))
 
     async def _known(self) -> Known:
         feeds = self._index.feeds
