@@ -14,10 +14,12 @@ from syncfs.index.moment import Moment, PastEntry, PastNode, parts_of
 from syncfs.index.nodes import TIMES
 from syncfs.model.errors import UsageError
 from syncfs.model.ids import DeviceId, LinkId, NodeId, Stamp
-from syncfs.model.records import Birth, LinkRecord, NodeRecord, Owner, Times, VersionRecord
+from syncfs.model.records import Birth, LinkRecord, NodeRecord, Owner, Record, Times, VersionRecord
 from syncfs.model.reports import shown_path
 
 Place = tuple[int, bytes]
+COMMIT_RECORDS = 500
+"""A transaction reserves space for all that it changes, so what is put back is committed in parts."""
 
 
 class Putter:
@@ -29,6 +31,7 @@ class Putter:
         self.changed = 0
         """Nodes and names that were changed."""
         self.bytes = 0
+        self._uncommitted = 0
 
     @property
     def device(self) -> DeviceId:
@@ -38,6 +41,13 @@ class Putter:
     def now(self) -> int:
         """A lamport between all that was recorded before and all that is recorded from now on."""
         return self._feed.tick()
+
+    def _record(self, records: Sequence[Record]) -> None:
+        self._feed.record(records)
+        self._uncommitted += len(records)
+        if self._uncommitted >= COMMIT_RECORDS:
+            self._uncommitted = 0
+            self._feed.commit()
 
     # --- single things ----------------------------------------------------------------------------------------------
 
@@ -50,7 +60,7 @@ class Putter:
             return
         feed = self._feed
         parents = tuple(head for head in self._index.heads_of(node.ino) if head not in beside)
-        feed.record(
+        self._record(
             [
                 VersionRecord(
                     feed.tick(), feed.now(), node.node, parents, version.size, self._mtime(node, version),
@@ -78,7 +88,7 @@ class Putter:
             xattrs=xattrs if xattrs != node.xattrs else None,
         )  # fmt: skip
         if record.mode is not None or record.owner is not None or record.xattrs is not None:
-            self._feed.record([record])
+            self._record([record])
             self.changed += 1
 
     def link(self, link: LinkId, ino: int, parent: int, name: bytes) -> None:
@@ -88,7 +98,7 @@ class Putter:
         former, former_name = b"", b""
         if before is not None and not before.deleted and (before.parent, before.name) != (parent, name):
             former, former_name = nodes.must(before.parent).node, before.name
-        feed.record(
+        self._record(
             [
                 LinkRecord(
                     feed.tick(), feed.now(), link, nodes.must(ino).node, nodes.must(parent).node, name,
@@ -106,7 +116,7 @@ class Putter:
         feed, nodes = self._feed, self._index.nodes
         others = [one for one in self._index.links_of(row.ino) if not one.deleted and one.link != link]
         seen = () if others or nodes.must(row.ino).is_directory else self._index.heads_of(row.ino)
-        feed.record(
+        self._record(
             [
                 LinkRecord(
                     feed.tick(), feed.now(), link, nodes.must(row.ino).node, nodes.must(row.parent).node, row.name,
@@ -130,7 +140,7 @@ class Putter:
             main = self._index.version(base.head) if base.head is not None else None
             if main is not None:
                 feed = self._feed
-                feed.record(
+                self._record(
                     [
                         VersionRecord(
                             feed.tick(), feed.now(), base.node, (main.stamp, head), main.size, main.mtime, main.depth,
@@ -146,14 +156,14 @@ class Putter:
         """Give a node one more name."""
         feed, nodes = self._feed, self._index.nodes
         link = LinkId(feed.new_id())
-        feed.record([LinkRecord(feed.tick(), feed.now(), link, nodes.must(ino).node, nodes.must(parent).node, name)])
+        self._record([LinkRecord(feed.tick(), feed.now(), link, nodes.must(ino).node, nodes.must(parent).node, name)])
         self.changed += 1
 
     def make(self, parent: int, name: bytes, like: PastNode, version: VersionRow | None) -> int:
         """A new node that is like an old one."""
         feed, node = self._feed, NodeId(self._feed.new_id())
         now = feed.now()
-        feed.record(
+        self._record(
             [
                 NodeRecord(
                     feed.tick(), now, node, Birth(like.kind, like.rdev, like.target), like.mode, like.owner,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from syncfs.engine.putting import Putter
 from syncfs.index.index import ROOT_INO, Index
-from syncfs.index.moment import ROOT_FOLDER, PastEntry
+from syncfs.index.moment import ROOT_FOLDER, PastEntry, PastNode
 from syncfs.index.without import Without
 from syncfs.model.ids import DeviceId, LinkId, Stamp, device_of
 
@@ -121,7 +121,7 @@ class _Undo:
         for folder in entry.folders or (entry.ino,):
             link = LinkId(self._index.nodes.must(folder).node) if entry.folders else entry.link
             self._put.link(link, folder, parent, entry.name)
-        self._set(entry, entry.ino)
+        self._set(entry, entry.ino, past)
 
     def _is_there(self, entry: PastEntry, parent: int) -> bool:
         """Whether a name shows what it is to show, but for content and attributes."""
@@ -148,9 +148,9 @@ class _Undo:
             self._put.link(link.link, link.ino, parent, aside)
         return True
 
-    def _set(self, entry: PastEntry, ino: int) -> None:
+    def _set(self, entry: PastEntry, ino: int, known: PastNode | None = None) -> None:
         """Give a node the content and the attributes that it is to have."""
-        past = self._without.node(entry)
+        past = known or self._without.node(entry)
         version = self._index.version(past.version) if past.version is not None else None
         if version is not None:
             self._put.content(self._index.nodes.must(ino), version, self._without.shown_heads(entry.ino)[1:])

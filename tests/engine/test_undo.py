@@ -9,12 +9,14 @@ import pytest
 import trio
 
 from syncfs.engine.finding import nanoseconds
+from syncfs.engine.putting import COMMIT_RECORDS
 from syncfs.engine.share import Share
+from syncfs.index.log import Log
 from syncfs.model.ids import DeviceId, Stamp
 from syncfs.model.records import LinkRecord, NodeRecord, Record, VersionRecord
 from syncfs.model.tree import State, full_view
 from syncfs.wire.segment import decode_segment
-from tests.engine.nodes import Nodes, share_of, tell, write
+from tests.engine.nodes import ME, Nodes, share_of, tell, write
 from tests.simulation.diary import Diary
 from tests.simulation.node import Node
 from tests.simulation.picture import Picture, differences, picture
@@ -158,5 +160,25 @@ def test_what_others_did_not_touch_is_as_if_it_had_done_nothing(tmp_path: Path, 
         ]
         assert expected.keys() - theirs_too
         assert wrong == []
+
+    tell(tmp_path, story)
+
+
+def test_a_large_undo_reserves_no_more_than_a_part_of_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(nodes: Nodes) -> None:
+        one, two = await nodes.add(), await nodes.add()
+        share_of(one).holding.limits = None
+        for number in range(2000):
+            share_of(one).volume.mknod(1, b"f%d" % number, 0o100644, 0, ME)
+        await nodes.rest()
+        since = await a_moment(one)
+        for number in range(2000):
+            share_of(two).volume.unlink(1, b"f%d" % number)
+        await nodes.rest()
+        asked: list[int] = []
+        with monkeypatch.context() as watched:
+            watched.setattr(Log, "reserve", lambda log, changes: asked.append(changes))
+            report = await share_of(one).history.undo("n2", since)
+        assert report.changed == 2000 and max(asked) < 10 * COMMIT_RECORDS
 
     tell(tmp_path, story)
