@@ -10,6 +10,7 @@ import os
 import random
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -65,14 +66,14 @@ async def measure(place: Path, files: int, changes: int) -> None:
         create_share(place / "first", NAME, {}, os.urandom, computer("first"))
         secret = Vault.open(place / "first" / "vault", os.urandom).shares[NAME].secret
 
-        async def begin(name: str) -> Share:
+        async def begin(name: str, stack: AsyncExitStack) -> Share:
             if name != "first":
                 join_share(place / name, secret, NAME, [], {}, os.urandom, computer(name))
             share = await stack.enter_async_context(open_share(place / name, NAME, computer=computer(name)))
             await share.go_online(network.host(name), [lan.source(name)])
             return share
 
-        first = await begin("first")
+        first = await begin("first", stack)
         feed = first.feed
         assert feed is not None
         nodes: list[NodeId] = []
@@ -104,14 +105,18 @@ async def measure(place: Path, files: int, changes: int) -> None:
         await join(first, begin, "third")
 
 
-async def join(first: Share, begin: object, name: str) -> None:
+async def join(first: Share, begin: Callable[[str, AsyncExitStack], Awaitable[Share]], name: str) -> None:
     """Let a device join, and say what that took."""
     began = time.perf_counter()
-    share = await begin(name)  # type: ignore[operator]
-    while share.index.feeds.applied() != first.index.feeds.applied():  # noqa: ASYNC110 - no event tells
-        await trio.sleep(0.005)
-    held = sum(size for device in share.index.feeds.applied() for *_, size in share.index.feeds.segments_of(device))
-    print(f"  a device that joins then has all after {time.perf_counter() - began:.2f} s, {held:,} bytes", flush=True)
+    async with AsyncExitStack() as stack:
+        share = await begin(name, stack)
+        feeds = share.index.feeds
+        while feeds.applied() != first.index.feeds.applied():  # noqa: ASYNC110 - no event tells
+            await trio.sleep(0.005)
+        held = sum(size for device in feeds.applied() for *_, size in feeds.segments_of(device))
+        print(
+            f"  a device that joins then has all after {time.perf_counter() - began:.2f} s, {held:,} bytes", flush=True
+        )
 
 
 def told(share: Share, what: str) -> None:

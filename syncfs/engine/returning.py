@@ -205,12 +205,15 @@ class Returner:
         self._feed.record(records, adds)
 
     def _version_anew(self, node: Node, head: Stamp) -> tuple[list[Record], list[bytes]]:
-        """The record that has a version's content again, and the chunks that it needs; nothing if it is not known."""
+        """The record that has a version's content again, and the chunks that it needs; nothing if it is not known.
+
+        It names no parents, or it would give way to what others had made of the version before they deleted that.
+        """
         version = self._index.version(head)
         if self._feed is None or version is None or version.depth == THINNED:
             return [], []
         record = VersionRecord(
-            self._feed.tick(), self._feed.now(), node.node, (head,), version.size, version.mtime, version.depth,
+            self._feed.tick(), self._feed.now(), node.node, (), version.size, version.mtime, version.depth,
             version.body,
         )  # fmt: skip
         entries = () if version.depth == INLINE else entries_of(version.body)
