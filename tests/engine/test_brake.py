@@ -245,3 +245,25 @@ def test_the_brake_can_be_set_and_switched_off(tmp_path: Path) -> None:
         assert held(one) == ["n2"] and share_of(one).holding.limits == parse_limits("share=20% least=10 within=10m")
 
     tell(tmp_path, story)
+
+
+def test_a_reader_holds_too_and_decides_for_itself(tmp_path: Path) -> None:
+    async def story(nodes: Nodes) -> None:
+        one, two = await grown(nodes)
+        reader, other = await nodes.add("reader"), await nodes.add("reader")
+        await nodes.rest()
+        for number in range(FILES):
+            delete(two, f"folder/f{number}")
+        await nodes.rest(lambda: held(one) == held(reader) == held(other) == ["n2"])
+        with pytest.raises(UsageError):
+            await share_of(reader).history.undo("n2", datetime.now(UTC))
+        await share_of(reader).history.accept("n2")
+        await trio.sleep(HOUR)
+        assert not held(reader) and len(await tree(reader)) == 2
+        assert held(one) == held(other) == ["n2"]
+        await share_of(one).history.accept("n2")
+        await nodes.rest(lambda: not held(other))
+        await nodes.rest()
+        assert await tree(other) == await tree(one)
+
+    tell(tmp_path, story)
