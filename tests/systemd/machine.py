@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -53,7 +54,7 @@ while [ "$code" = 133 ]; do  # it wants to be booted again
   code=0
   systemd-nspawn --quiet --boot --directory="$PLACE/tree" --machine=machine --register=no --keep-unit \\
     --link-journal=no --private-network --console=pipe --notify-ready=yes "${devices[@]}" \\
-    "$@" || code=$?
+    --setenv="SYNCFS_TEST=$SYNCFS_TEST" "$@" || code=$?
 done
 exit "$code"
 """
@@ -70,7 +71,7 @@ class Machine:
         self._place = place
         self._console = place.with_suffix(".console")
         self._nspawn: subprocess.Popen[bytes] | None = None
-        self._first = 0
+        self._first = 0  # until it has booted
         place.mkdir()
         # Not below `place`, which nspawn covers; a path, since a name would be out of reach of its network namespace.
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -110,7 +111,9 @@ class Machine:
             self.run("systemctl poweroff", check=False)
             self._nspawn.wait(STOP_S)
         except subprocess.TimeoutExpired:
-            os.killpg(self._nspawn.pid, signal.SIGKILL)  # and the kernel ends what ran in it
+            os.killpg(self._nspawn.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(self._first or self._nspawn.pid, signal.SIGKILL)  # and the kernel ends what ran below it
             self._nspawn.wait()
 
     def run(self, script: str, *, check: bool = True, limit: float = 40) -> str:
