@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -18,33 +19,46 @@ from syncfs.model.chunking import chunk_start
 ME = Caller(0, 0)
 
 
+@dataclass
+class Gate:
+    """Where the first caller waits until it is opened."""
+
+    reached: trio.Event = field(default_factory=trio.Event)
+    open: trio.Event = field(default_factory=trio.Event)
+
+
+def hold_first(monkeypatch: pytest.MonkeyPatch, name: str) -> Gate:
+    """From now on, the first call of a method of ChunkCache waits at a gate."""
+    gate, method = Gate(), getattr(ChunkCache, name)
+
+    async def held(self: ChunkCache, *words: object) -> object:
+        if not gate.reached.is_set():
+            gate.reached.set()
+            await gate.open.wait()
+        return await method(self, *words)
+
+    monkeypatch.setattr(ChunkCache, name, held)
+    return gate
+
+
 async def test_a_version_made_while_a_truncation_waits_does_not_undo_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create_share(tmp_path, "s", {}, os.urandom)
     content = os.urandom(100_000)
-    gate, waiting = trio.Event(), trio.Event()
-    plain = ChunkCache.plain
-
-    async def slow_at_first(self: ChunkCache, *words: object) -> bytes:
-        if not waiting.is_set():
-            waiting.set()
-            await gate.wait()
-        return await plain(self, *words)  # type: ignore[arg-type]
-
     async with open_share(tmp_path, "s") as share:
         volume = share.volume
         made, handle = await volume.create(1, b"file", 0o644, os.O_RDWR, ME)
         await volume.write(handle, 0, content)
         await volume.flush()
-        monkeypatch.setattr(ChunkCache, "plain", slow_at_first)
+        gate = hold_first(monkeypatch, "plain")
         async with trio.open_nursery() as nursery:
             await volume.write(handle, 10, b"x")
             nursery.start_soon(volume.setattr, made.ino, AttributeChange(size=60_000), handle)
-            await waiting.wait()
+            await gate.reached.wait()
             with trio.move_on_after(0.5):  # it waits for the truncation, or is done at once
                 await volume.flush()
-            gate.set()
+            gate.open.set()
         assert volume.getattr(made.ino).size == 60_000
         await volume.flush()
         expected = content[:10] + b"x" + content[11:60_000]
@@ -59,28 +73,19 @@ async def test_what_was_sealed_while_a_version_was_made_is_in_what_the_next_fsyn
     create_share(home, "s", {}, os.urandom)
     content, block = os.urandom(1_000_000), os.urandom(chunk_start(1))
     expected = block + content[len(block) : 500_000] + b"x" + content[500_001:]
-    gate, waiting = trio.Event(), trio.Event()
-    sync = ChunkCache.sync
-
-    async def slow_at_first(self: ChunkCache) -> None:
-        if not waiting.is_set():
-            waiting.set()
-            await gate.wait()
-        await sync(self)
-
     async with open_share(home, "s") as share:
         volume = share.volume
         _, handle = await volume.create(1, b"file", 0o644, os.O_RDWR, ME)
         await volume.write(handle, 0, content)
         await volume.flush()
         await volume.write(handle, 10, b"something for a version to be made of")
-        monkeypatch.setattr(ChunkCache, "sync", slow_at_first)
+        gate = hold_first(monkeypatch, "sync")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(volume.flush)
-            await waiting.wait()
+            await gate.reached.wait()
             await volume.write(handle, 0, block)
             await trio.testing.wait_all_tasks_blocked(0.05)
-            gate.set()
+            gate.open.set()
         await volume.write(handle, 500_000, b"x")
         await volume.fsync(handle, False)
         shutil.copytree(home, left, symlinks=True)
@@ -98,27 +103,18 @@ async def test_a_chunk_that_is_replaced_while_its_version_is_made_stays(
 ) -> None:
     create_share(tmp_path, "s", {}, os.urandom)
     content = os.urandom(1_000_000)
-    gate, waiting = trio.Event(), trio.Event()
-    sync = ChunkCache.sync
-
-    async def slow_at_first(self: ChunkCache) -> None:
-        if not waiting.is_set():
-            waiting.set()
-            await gate.wait()
-        await sync(self)
-
     async with open_share(tmp_path, "s") as share:
         volume = share.volume
         made, handle = await volume.create(1, b"file", 0o644, os.O_RDWR, ME)
         await volume.write(handle, 100, content[100:])  # all but the first chunk is whole
         await trio.testing.wait_all_tasks_blocked(0.2)
-        monkeypatch.setattr(ChunkCache, "sync", slow_at_first)
+        gate = hold_first(monkeypatch, "sync")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(volume.flush)
-            await waiting.wait()
+            await gate.reached.wait()
             await volume.write(handle, 0, os.urandom(chunk_start(1)))
             await trio.testing.wait_all_tasks_blocked(0.05)
-            gate.set()
+            gate.open.set()
         await share.collector.drop_given_up()
         first = share.index.versions_of(made.ino)[-1]
         found = await Content(first.size, first.depth, first.body, share.chunks).read(0, 1_000_000)
