@@ -42,7 +42,7 @@ def stop_share(record: RunRecord, seconds: float, tell: Tell) -> None:
                 mounted.directory,
                 pid=record.pid,
                 timeout=max(deadline - time.monotonic(), _LEAST_SECONDS),
-                waiting=lambda passed: tell(f"'{record.name}' is ending since {passed:.0f} s"),
+                waiting=lambda passed: _insist(record, passed, tell),
             )
             return
         _ask_to_stop(record)
@@ -68,6 +68,12 @@ def _flush(record: RunRecord, seconds: float) -> None:
             f"'{record.name}' could not be flushed within {seconds:.0f} s{where}: "
             f"see 'syncfs status {record.name}' and try again"
         ) from error
+
+
+def _insist(record: RunRecord, passed: float, tell: Tell) -> None:
+    """The process goes on though its mount is gone here: a container may have a copy, and nobody tells it to end."""
+    tell(f"'{record.name}' is ending since {passed:.0f} s")
+    _ask_to_stop(record)
 
 
 def _ask_to_stop(record: RunRecord) -> None:
