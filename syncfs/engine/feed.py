@@ -86,6 +86,11 @@ class Feed:
         return self._sequence
 
     @property
+    def gathers(self) -> bool:
+        """Whether there are changes that no segment tells yet."""
+        return bool(self._pending or self._drops or self._touched)
+
+    @property
     def durable_head(self) -> tuple[bytes, int] | None:
         """Our newest head that is on stable storage, encoded, and its sequence: all that a peer may be told of."""
         return self._durable

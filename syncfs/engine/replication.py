@@ -196,7 +196,9 @@ class Replicator:
 
     def in_sync(self) -> bool:
         """Whether we have all that was announced, and every linked peer all that we have."""
-        if self.taking or self.holding.held or (self._feed is not None and self._feed.forked):
+        if self.taking or self.holding.held:
+            return False
+        if self._feed is not None and (self._feed.forked or self._feed.gathers):
             return False
         return all(self.is_level(link) for link in self._links)
 

@@ -185,3 +185,14 @@ async def test_history_keeps_what_was_flushed_to_a_journal(tmp_path: Path) -> No
         versions = [version.stamp for version in share.index.versions_of(made.ino)]
         asked = {stamp for (stamp,) in share.index.database.rows("SELECT stamp FROM asked")}
         assert asked == set(versions[:-1]) and len(asked) == 2
+
+
+async def test_a_change_that_nobody_was_told_of_yet_is_not_in_sync(tmp_path: Path) -> None:
+    create_share(tmp_path, "s", {}, os.urandom)
+    async with open_share(tmp_path, "s") as share:
+        await share.volume.flush()
+        assert share.replicator.in_sync()
+        share.volume.mkdir(1, b"new", 0o755, ME)
+        assert not share.replicator.in_sync()
+        await share.volume.flush()
+        assert share.replicator.in_sync()
