@@ -273,6 +273,9 @@ class Files:
     async def _save(self, file: OpenFile) -> bool:
         """Put what was written into the journal where that pays; false where it takes a version."""
         async with file.lock:
+            if file.dirty is not None and self._feed is not None and self._journal_pays(file, file.dirty):
+                # A crash must find the version that the journal goes over, and no name older than its bytes.
+                await self._feed.durable()
             dirty = file.dirty
             if dirty is None:
                 return True

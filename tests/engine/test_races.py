@@ -11,10 +11,11 @@ import trio.testing
 
 from syncfs.engine.chunks import ChunkCache
 from syncfs.engine.content import Content
-from syncfs.engine.posix import AttributeChange, Caller
+from syncfs.engine.posix import AttributeChange, Caller, RenameFlags
 from syncfs.engine.setup import create_share
 from syncfs.engine.share import open_share
 from syncfs.model.chunking import chunk_start
+from syncfs.store.journal import Journal
 
 ME = Caller(0, 0)
 
@@ -95,6 +96,39 @@ async def test_what_was_sealed_while_a_version_was_made_is_in_what_the_next_fsyn
         handle = (await volume.open(volume.lookup(1, b"file").ino, os.O_RDONLY, 0)).handle
         found = b"".join([bytes(await volume.read(handle, at, 100_000)) for at in range(0, 1_000_000, 100_000)])
         assert found == expected
+        await volume.release(handle)
+
+
+async def test_a_journal_is_on_the_disk_only_after_the_version_and_the_name_that_it_goes_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, left = tmp_path / "home", tmp_path / "left"
+    create_share(home, "s", {}, os.urandom)
+    content = os.urandom(1_000_000)
+    sync = Journal.sync
+
+    def crash_behind(journal: Journal) -> None:
+        sync(journal)
+        shutil.copytree(home, left, symlinks=True)
+
+    async with open_share(home, "s") as share:
+        volume = share.volume
+        _, handle = await volume.create(1, b"former", 0o644, os.O_RDWR, ME)
+        await volume.fsync(handle, False)
+        monkeypatch.setattr("syncfs.engine.feed.GATHER_SECONDS", 3600)  # nothing is durable unless somebody asks
+        monkeypatch.setattr(Journal, "sync", crash_behind)
+        await volume.write(handle, 0, content)
+        await volume.rename(1, b"former", 1, b"file", RenameFlags.NONE)
+        await volume.write(handle, 500_000, b"x")
+        await volume.fsync(handle, False)
+        await volume.release(handle)
+    monkeypatch.undo()
+    async with open_share(left, "s") as share:
+        volume = share.volume
+        assert share.files.failure == ""
+        handle = (await volume.open(volume.lookup(1, b"file").ino, os.O_RDONLY, 0)).handle
+        found = b"".join([bytes(await volume.read(handle, at, 100_000)) for at in range(0, 1_000_000, 100_000)])
+        assert found == content[:500_000] + b"x" + content[500_001:]
         await volume.release(handle)
 
 
