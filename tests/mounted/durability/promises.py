@@ -1,22 +1,77 @@
 """What a file system owes a program after a crash, worked out from the program's own account of its steps.
 
-Steps on a file (`write`, `truncate`) may or may not have happened, byte by byte, until the file is `kept`. Steps on
-names (`create`, `replace`, `unlink`, `rename`) may or may not have happened until `named` or `kept`, but they happen
-whole: what a rename put under a name has all its bytes (ext4's promise with data=ordered and auto_da_alloc).
+A file shows what it held at one moment since it was `kept` last, a long write perhaps only up to the end of some page:
+the kernel hands it on in pieces. Only where the crash came while the file was `syncing`, each byte and the size may be
+old or new for themselves, since a journal may be there in part. Steps on names (`create`, `replace`, `unlink`,
+`rename`) may or may not have happened until `named` or `kept`, but they happen whole: what a rename put under a name
+has all its bytes, and what was written after it never shows under the former one (docs/decisions/0032).
 """
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 Steps = Iterable[list[Any]]
+PAGE: Final = 4096
 
 
 def data_of(seed: int, length: int) -> bytes:
     """The bytes that a seed stands for."""
     return random.Random(seed).randbytes(length)
+
+
+@dataclass(frozen=True)
+class Write:
+    """Bytes that were put somewhere."""
+
+    at: int
+    data: bytes
+
+    @property
+    def stop(self) -> int:
+        """Where they end."""
+        return self.at + len(self.data)
+
+    def go_over(self, content: bytearray) -> None:
+        """Do it."""
+        if self.at > len(content):
+            content.extend(bytes(self.at - len(content)))
+        content[self.at : self.stop] = self.data
+
+    def page_ends(self) -> range:
+        """Where it may have been cut off."""
+        return range((self.at // PAGE + 1) * PAGE, self.stop, PAGE)
+
+    def has_begun(self, before: bytearray, found: bytes) -> bool:
+        """Whether `found` is `before` with the first pages of this write, but not all."""
+        if found[: self.at] != before[: self.at].ljust(self.at, b"\0"):
+            return False
+        old, new, done = memoryview(before), memoryview(found), self.at
+        for end in self.page_ends():
+            if new[done:end] != self.data[done - self.at : end - self.at]:
+                return False
+            if len(found) == max(len(before), end) and new[end:] == old[end:]:
+                return True
+            done = end
+        return False
+
+
+@dataclass(frozen=True)
+class Truncation:
+    """A size that was set."""
+
+    size: int
+
+    def go_over(self, content: bytearray) -> None:
+        """Do it."""
+        del content[self.size :]
+        content.extend(bytes(self.size - len(content)))
+
+    def has_begun(self, before: bytearray, found: bytes) -> bool:
+        """It happens whole."""
+        return False
 
 
 @dataclass
@@ -25,55 +80,34 @@ class Content:
 
     kept: bytes = b""
     now: bytearray = field(default_factory=bytearray)
-    sizes: set[int] = field(default_factory=lambda: {0})
-    writes: list[tuple[int, bytes]] = field(default_factory=list)
-    growing: list[range] = field(default_factory=list)
-    """Sizes that the file had while a write that made it longer was under way."""
-    earlier: "Content | None" = None
-    """The same file as its former name may show it, where the rename may not have happened: it is changed with this."""
+    steps: list[Write | Truncation] = field(default_factory=list)
+    syncing: bool = False
 
     def moved(self) -> "Content":
         """The same file under its new name: whoever sees that name sees everything written before."""
-        found = Content(self.kept, bytearray(self.now), earlier=self)
-        found.keep(moving=True)
-        return found
+        return Content(bytes(self.now), bytearray(self.now))
 
-    def write(self, at: int, data: bytes) -> None:
-        """Bytes were put; what they are is certain when the file is kept."""
-        if self.earlier is not None:
-            self.earlier.write(at, data)
-        self.growing.append(range(max(at, len(self.now)) + 1, at + len(data)))
-        if at > len(self.now):
-            self.now.extend(bytes(at - len(self.now)))
-        self.now[at : at + len(data)] = data
-        self.sizes.add(len(self.now))
-        self.writes.append((at, data))
+    def step(self, step: Write | Truncation) -> None:
+        """It may or may not have happened until the file is kept."""
+        step.go_over(self.now)
+        self.steps.append(step)
 
-    def truncate(self, size: int) -> None:
-        """The size was set; what was beyond it may be there or be zeros."""
-        if self.earlier is not None:
-            self.earlier.truncate(size)
-        if size < len(self.now):
-            self.writes.append((size, bytes(len(self.now) - size)))
-        del self.now[size:]
-        self.now.extend(bytes(size - len(self.now)))
-        self.sizes.add(size)
-
-    def keep(self, moving: bool = False) -> None:
-        """All of it is certain from now on, under this name at least."""
-        if self.earlier is not None and not moving:
-            self.earlier.keep()
-        self.kept, self.sizes, self.writes, self.growing = bytes(self.now), {len(self.now)}, [], []
+    def keep(self) -> None:
+        """All of it is certain from now on."""
+        self.kept, self.steps, self.syncing = bytes(self.now), [], False
 
     def explains(self, found: bytes) -> bool:
         """Whether a crash may leave these bytes."""
-        if len(found) not in self.sizes and not any(len(found) in sizes for sizes in self.growing):
-            return False
-        edges = {0, len(found), min(len(self.kept), len(found))}
-        for at, data in self.writes:
-            edges |= {min(at, len(found)), min(at + len(data), len(found))}
-        ordered = sorted(edges)
-        return all(self._explains_part(found, *part) for part in pairwise(ordered))
+        if found == self.kept:
+            return True
+        for before, step, after in self._moments():
+            if found == after or step.has_begun(before, found):
+                return True
+        return self.syncing and self._mixes_to(found)
+
+    def sizes(self) -> list[int]:
+        """The sizes that the file had since it was kept, in order of time."""
+        return [len(self.kept), *(len(after) for _, _, after in self._moments())]
 
     def difference(self, found: bytes) -> str:
         """Where other bytes were found than those now in the file."""
@@ -83,11 +117,38 @@ class Content:
         zeros = "zeros" if not any(found[places[0] : places[-1] + 1]) else "other bytes"
         return f"{zeros} at {len(places)} places from {places[0]} to {places[-1]}"
 
-    def _explains_part(self, found: bytes, start: int, stop: int) -> bool:
+    def _moments(self) -> Iterator[tuple[bytearray, Write | Truncation, bytearray]]:
+        """Each step with what was there before and after it."""
+        content = bytearray(self.kept)
+        for step in self.steps:
+            before = bytearray(content)
+            step.go_over(content)
+            yield before, step, content
+
+    def _mixes_to(self, found: bytes) -> bool:
+        """Whether each byte is old or new, and the size one that the file had or that some part of a write gives it."""
+        layers, size = [Write(0, self.kept)], len(self.kept)
+        for step in self.steps:
+            if isinstance(step, Write):
+                layers.append(step)
+                size = max(size, step.stop)
+            else:
+                layers.append(Write(step.size, bytes(max(size - step.size, 0))))
+                size = step.size
+        sizes = {*self.sizes(), *(layer.stop for layer in layers)}
+        if len(found) not in sizes and not any(len(found) in layer.page_ends() for layer in layers):
+            return False
+        edges = {0, len(found)} | {min(edge, len(found)) for layer in layers for edge in (layer.at, layer.stop)}
+        return all(self._mixes_to_part(layers, found, *part) for part in pairwise(sorted(edges)))
+
+    @staticmethod
+    def _mixes_to_part(layers: list[Write], found: bytes, start: int, stop: int) -> bool:
         part = found[start:stop]
-        layers = [self.kept[start:stop].ljust(stop - start, b"\0")]
-        layers += [data[start - at : stop - at] for at, data in self.writes if at <= start and stop <= at + len(data)]
-        return part in layers or all(byte in options for byte, *options in zip(part, *layers, strict=True))
+        options = [bytes(stop - start)] if stop > layers[0].stop else []
+        options += [
+            each.data[start - each.at : stop - each.at] for each in layers if each.at <= start < stop <= each.stop
+        ]
+        return part in options or all(byte in choice for byte, *choice in zip(part, *options, strict=True))
 
 
 class Promises:
@@ -127,7 +188,7 @@ class Promises:
         return "; ".join(
             "nothing"
             if one is None
-            else f"sizes {sorted(one.sizes)}, {len(one.writes)} writes since, {one.difference(found)}"
+            else f"sizes {one.sizes()}{' while syncing' if one.syncing else ''}, {one.difference(found)}"
             for one in options
         )
 
@@ -135,23 +196,23 @@ class Promises:
         self._options(name).append(Content())
 
     def _write(self, name: str, at: int, seed: int, length: int) -> None:
-        self._current(name).write(at, data_of(seed, length))
+        self._current(name).step(Write(at, data_of(seed, length)))
 
     def _truncate(self, name: str, size: int) -> None:
-        self._current(name).truncate(size)
+        self._current(name).step(Truncation(size))
+
+    def _syncing(self, name: str) -> None:
+        self._current(name).syncing = True
 
     def _replace(self, name: str, seed: int, length: int) -> None:
-        content = Content()
-        content.write(0, data_of(seed, length))
-        content.keep()
-        self._options(name).append(content)
+        data = data_of(seed, length)
+        self._options(name).append(Content(data, bytearray(data)))
 
     def _unlink(self, name: str) -> None:
         self._options(name).append(None)
 
     def _rename(self, name: str, other: str) -> None:
-        content = self._current(name).moved()
-        self._options(other).append(content)
+        self._options(other).append(self._current(name).moved())
         self._options(name).append(None)
 
     def _kept(self, name: str) -> None:

@@ -1,8 +1,9 @@
 """Changes files in a directory at random for ever and says of each step what it is about to do, and what was promised.
 
 Run as `python -m tests.mounted.durability.writer DIRECTORY SEED`. Each line on stdout is one JSON array: a step (see
-`promises`) is told before it is done, `["kept", PATH]` once an fsync of that file has returned, `["named"]` once an
-fsync of the directory has. Bytes are told by the seed that makes them. Ends with the first error, which it tells.
+`promises`) is told before it is done, `["syncing", PATH]` before an fsync of that file, `["kept", PATH]` once it has
+returned, `["named"]` once an fsync of the directory has. Bytes are told by the seed that makes them. Ends with the
+first error, which it tells.
 """
 
 import json
@@ -64,6 +65,7 @@ class Writer:
         at = self._chance.randrange(size)
         seed, length = self._chance.getrandbits(32), min(self._chance.choice(SIZES[:5]), size - at)
         tell("write", name, at, seed, length)
+        tell("syncing", name)  # from now on, since the kernel may send the pages of a mapping when and as it likes
         with mmap.mmap(descriptor, size) as mapped:
             mapped[at : at + length] = data_of(seed, length)
             mapped.flush()
@@ -107,6 +109,7 @@ class Writer:
 
     def _perhaps_sync(self, name: str) -> None:
         if self._chance.random() < 0.6:
+            tell("syncing", name)
             self._chance.choice((os.fsync, os.fdatasync))(self._open[name])
             tell("kept", name)
 
