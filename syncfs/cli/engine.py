@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from syncfs.cli.home import Home
 from syncfs.control.service import ShareService
-from syncfs.model.errors import SecretError, SetupError, UnknownShareError
+from syncfs.model.errors import RoleError, SetupError, UnknownShareError
 from syncfs.model.reports import CheckReport, RoleName
 
 if TYPE_CHECKING:
@@ -81,9 +81,9 @@ def known_share(home: Home, name: str) -> KnownShare:
 
 
 def require_mountable(known: KnownShare) -> None:
-    """Raise SecretError where a share cannot be read here, so that there is nothing to mount."""
+    """Raise RoleError where a share cannot be read here, so that there is nothing to mount."""
     if known.role == "store":
-        raise SecretError(
+        raise RoleError(
             f"'{known.name}' was joined with a store's secret, which cannot read it: use 'syncfs serve {known.name}', "
             "or join with a reader's or writer's secret to mount it"
         )

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from syncfs.model.errors import SetupError, UsageError
+from syncfs.model.errors import HomeError, SetupError, UsageError
 
 SYSTEM_HOME: Final = Path("/var/lib/syncfs")
 MAX_SHARE_NAME: Final = 64
@@ -117,9 +117,9 @@ def _account_directory(uid: int) -> str:
         return ""
 
 
-def _unusable(path: Path, error: OSError) -> SetupError:
+def _unusable(path: Path, error: OSError) -> HomeError:
     if isinstance(error, PermissionError):
-        return SetupError(f"the home {path} may not be read and written by this user: allow it, or {_CHOOSE}")
+        return HomeError(f"the home {path} may not be read and written by this user: allow it, or {_CHOOSE}")
     if isinstance(error, NotADirectoryError | FileExistsError):
-        return SetupError(f"the home {path} is not a directory: move it away, or {_CHOOSE}")
-    return SetupError(f"the home {path} cannot be used ({error.strerror or error}): mend that, or {_CHOOSE}")
+        return HomeError(f"the home {path} is not a directory: move it away, or {_CHOOSE}")
+    return HomeError(f"the home {path} cannot be used ({error.strerror or error}): mend that, or {_CHOOSE}")

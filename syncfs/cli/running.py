@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from syncfs.cli.home import Home
-from syncfs.model.errors import BusyError, SetupError
+from syncfs.model.errors import BusyError, MountedError, SetupError
 from syncfs.mount import table
 
 _FLOCK: Final = "hhqqi0q"
@@ -58,7 +58,7 @@ class RunRecord(Struct, frozen=True):
 
 @contextmanager
 def claim(home: Home, record: RunRecord) -> Iterator[None]:
-    """Run a share, alone, until the block ends. Raises BusyError where another process runs it."""
+    """Run a share, alone, until the block ends. Raises MountedError, BusyError where another process has it."""
     path = home.record(record.share)
     descriptor = _locked(path, record.name)
     try:
@@ -143,9 +143,10 @@ def _locked(path: Path, name: str) -> int:
             if error.errno not in (errno.EAGAIN, errno.EACCES):
                 raise SetupError(f"{path} cannot be locked ({error.strerror}): move the home elsewhere") from error
             holder = read_record(path)
+            if holder is not None and holder.purpose in ("mount", "serve"):
+                raise MountedError(f"{holder.sentence}: 'syncfs umount {name}' ends it") from error
             taken = holder.sentence if holder else f"'{name}' is already in use"
-            hint = f"'syncfs umount {name}' ends it" if holder and holder.mountpoint else "wait, or end it first"
-            raise BusyError(f"{taken}: {hint}") from error
+            raise BusyError(f"{taken}: wait, or end it first") from error
         # Whoever held it before may have taken the file away between our two calls.
         with suppress(FileNotFoundError):
             if os.fstat(descriptor).st_ino == path.stat().st_ino:

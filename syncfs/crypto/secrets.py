@@ -15,7 +15,7 @@ from enum import Enum
 from typing import Final
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
-from syncfs.model.errors import SecretError
+from syncfs.model.errors import ChecksumError, KindError, SecretError
 
 ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 KEY_BITS: Final = 135
@@ -106,7 +106,7 @@ def parse_secret(text: str) -> Secret:
     try:
         kind = Kind(plain[0])
     except ValueError:
-        raise SecretError(
+        raise KindError(
             f"the secret starts with {plain[0]}, an unknown kind: it must start with W (read and write), R (read), "
             "S (store) or I (invitation)"
         ) from None
@@ -118,7 +118,7 @@ def parse_secret(text: str) -> Secret:
         )
     body = plain[:-CHECKSUM_CHARACTERS]
     if plain[-CHECKSUM_CHARACTERS:] != checksum(body):
-        raise SecretError("the checksum of the secret is wrong, so there is a typing error in it: compare it again")
+        raise ChecksumError("the checksum of the secret is wrong, so there is a typing error in it: compare it again")
     key = decode_base32(body[1 : 1 + KEY_CHARACTERS])
     fingerprint = decode_base32(body[1 + KEY_CHARACTERS :]) if kind is Kind.STORE else None
     return Secret(kind, key, fingerprint)

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from syncfs.crypto.hashing import HASH_BYTES, blake3
 from syncfs.crypto.identity import SEED_BYTES, DeviceIdentity
-from syncfs.model.errors import BusyError, DamageError, NewerFormatError, SetupError, UnknownShareError
+from syncfs.model.errors import DamageError, HomeError, NameTakenError, NewerFormatError, UnknownShareError
 
 MAGIC: Final = b"syncfs vault\n"
 VERSION: Final = 1
@@ -90,7 +90,7 @@ class Vault:
         with _locked(self._path):
             content = self._read_existing()
             if not replace and any(known.name == share.name for known in content.shares):
-                raise BusyError(f"there is a share named {share.name} in this home already: choose another name")
+                raise NameTakenError(f"there is a share named {share.name} in this home already: choose another name")
             others = [known for known in content.shares if known.name != share.name]
             self._write(_Content(content.device_seed, sorted([*others, share], key=lambda known: known.name)))
 
@@ -150,7 +150,7 @@ def _read(path: Path) -> _Content | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise SetupError(
+        raise HomeError(
             f"the home of syncfs cannot be read ({path}: {error.strerror}): run syncfs as the user who owns it, "
             "or set SYNCFS_HOME"
         ) from None
@@ -197,8 +197,8 @@ def _locked(path: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def _unwritable(path: Path, error: OSError) -> SetupError:
-    return SetupError(
+def _unwritable(path: Path, error: OSError) -> HomeError:
+    return HomeError(
         f"the home of syncfs cannot be written ({path}: {error.strerror}): free space, run syncfs as the user who owns "
         "it, or set SYNCFS_HOME"
     )

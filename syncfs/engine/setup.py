@@ -18,7 +18,7 @@ from syncfs.engine.holding import ARMED
 from syncfs.engine.owners import OwnerChoice, OwnerView
 from syncfs.engine.retention import SETTING as RETENTION
 from syncfs.index.index import Index
-from syncfs.model.errors import BusyError, SetupError
+from syncfs.model.errors import NameTakenError, SetupError
 from syncfs.model.ids import ROOT_NODE
 from syncfs.model.records import Birth, NodeRecord, Times
 
@@ -49,7 +49,7 @@ def create_share(
     random: Callable[[int], bytes],
     computer: Computer | None = None,
 ) -> Member:
-    """Make a new share with an empty root. Raises BusyError where the name is taken, SetupError."""
+    """Make a new share with an empty root. Raises NameTakenError, SetupError."""
     on = dataclasses.replace(computer or this_computer(), random=random)
     vault = Vault.open(home / "vault", random)
     member = _enter(vault, home, name, new_writer_secret(random), options, on)
@@ -69,7 +69,7 @@ def join_share(
     random: Callable[[int], bytes] = os.urandom,
     computer: Computer | None = None,
 ) -> Member:
-    """Become a member by a secret or a link. Raises SecretError, BusyError, SetupError."""
+    """Become a member by a secret or a link. Raises SecretError, NameTakenError, SetupError."""
     link = parse_link(text) if is_link(text) else None
     secret = link.secret if link is not None else parse_secret(text)
     all_peers = [*peers, *(link.peers if link is not None else ())]
@@ -80,7 +80,7 @@ def join_share(
     share_id = derive_keys(secret).share_id
     for known in vault.shares.values():
         if derive_keys(parse_secret(known.secret)).share_id == share_id:
-            raise BusyError(f"this share is here already under the name '{known.name}': use that one")
+            raise NameTakenError(f"this share is here already under the name '{known.name}': use that one")
     on = dataclasses.replace(computer or this_computer(), random=random)
     member = _enter(vault, home, name, secret, wanted, on)
     with Index(member.directory / "index.db"):
@@ -129,7 +129,7 @@ def _enter(
         certificate = encode_certificate(issued)
     share = VaultShare(name, format_secret(secret), keys.share_public, keys.salt, certificate, dict(options))
     if name in vault.shares:
-        raise BusyError(f"there is a share '{name}' here already: choose another name")
+        raise NameTakenError(f"there is a share '{name}' here already: choose another name")
     directory = home / "shares" / keys.share_id
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from syncfs.index.log import Log
 from syncfs.index.schema import migrate
-from syncfs.model.errors import BusyError, DamageError, SetupError
+from syncfs.model.errors import BusyError, DamagedIndexError, SetupError
 
 _CACHE_KIB = 32 * 1024
 _STATEMENTS = 256
@@ -33,7 +33,7 @@ class IndexDatabase:
     """One SQLite database with an open transaction; used from one thread only, except `checkpoint`."""
 
     def __init__(self, path: Path) -> None:
-        """Open or create the index at `path`. Raises SetupError, DamageError, NewerFormatError, BusyError."""
+        """Open or create the index at `path`. Raises SetupError, DamagedIndexError, NewerFormatError, BusyError."""
         self.path = path
         try:
             self._connection = _connect(path)
@@ -67,7 +67,7 @@ class IndexDatabase:
         except sqlite3.OperationalError as error:
             raise translate(error, self.path) from error
         except sqlite3.DatabaseError as error:
-            raise DamageError(
+            raise DamagedIndexError(
                 f"the index {self.path} is damaged ({error}): run `syncfs check NAME --rebuild` to remake it from the "
                 "feeds"
             ) from error
@@ -190,7 +190,7 @@ class IndexDatabase:
             connection.close()
 
 
-def translate(error: sqlite3.Error, path: Path) -> SetupError | DamageError | BusyError:
+def translate(error: sqlite3.Error, path: Path) -> SetupError | DamagedIndexError | BusyError:
     """Our error for one of SQLite's."""
     match getattr(error, "sqlite_errorname", "") or "":
         case "SQLITE_FULL":
@@ -201,7 +201,7 @@ def translate(error: sqlite3.Error, path: Path) -> SetupError | DamageError | Bu
             code = errno.EROFS if name.startswith("SQLITE_READONLY") else 0
             return SetupError(f"the index {path} cannot be written ({error}): check the disk that holds it", code)
         case _:
-            return DamageError(f"the index {path} failed ({error}): run `syncfs check NAME` to find out more")
+            return DamagedIndexError(f"the index {path} failed ({error}): run `syncfs check NAME` to find out more")
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -9,7 +9,7 @@ import sqlite3
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
-from syncfs.model.errors import DamageError, NewerFormatError
+from syncfs.model.errors import DamagedIndexError, NewerFormatError
 
 SCHEMA_VERSION = 2
 """Raised with every migration; an index of a greater version is left untouched."""
@@ -153,7 +153,7 @@ def _run(database: Database, tables: str) -> None:
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring an index to today's schema. Raises NewerFormatError, DamageError."""
+    """Bring an index to today's schema. Raises NewerFormatError, DamagedIndexError."""
     try:
         found = connection.execute("PRAGMA user_version").fetchone()[0]
         if found > SCHEMA_VERSION:
@@ -169,7 +169,7 @@ def migrate(connection: sqlite3.Connection) -> None:
         migrations.apply(Database(connection))
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     except sqlite3.DatabaseError as error:
-        raise DamageError(
+        raise DamagedIndexError(
             f"the index of this share is damaged ({error}): run `syncfs check NAME --rebuild` to remake it from the "
             "feeds"
         ) from error

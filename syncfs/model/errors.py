@@ -3,11 +3,22 @@
 SyncfsError
 ├── UsageError            what was asked for cannot be done as said: say it differently
 │   ├── SecretError       a secret that cannot be read or does not fit here
+│   │   ├── ChecksumError a typing error in it: compare it again
+│   │   ├── KindError     its first character is that of no kind
+│   │   └── RoleError     it does not allow what was asked for: join with another one
 │   ├── UnknownShareError no share of that name in this home
-│   └── BusyError         somebody else holds what is needed (port, share, mount point)
+│   ├── NoPlaceError      the mount point does not exist: make it
+│   ├── NotEmptyError     the mount point is not empty: choose another one
+│   └── BusyError         somebody else holds what is needed
+│       ├── NameTakenError another share has the name: choose another one
+│       ├── MountedError  the share, or the mount point, is mounted already: unmount it, or be content
+│       └── PortTakenError another program listens at the port: choose another one
 ├── SetupError            this computer lacks something: install it, free it, allow it
+│   ├── NoFuseError       /dev/fuse is not there for us
+│   └── HomeError         the home cannot be read or written
 ├── DamageError           our own data on disk is not what was written
 │   ├── NewerFormatError  written by a newer syncfs
+│   ├── DamagedIndexError the index: make it anew
 │   └── BadChunkError     a chunk whose bytes do not fit its address
 ├── ForeignError          what came from a peer or the network breaks the rules
 │   └── RefusedError      a peer told us no, or is not who it must be
@@ -33,12 +44,44 @@ class SecretError(UsageError):
     """A secret cannot be read, or is of a kind that does not fit here."""
 
 
+class ChecksumError(SecretError):
+    """A secret has a typing error in it."""
+
+
+class KindError(SecretError):
+    """A secret is of no kind that we know."""
+
+
+class RoleError(SecretError):
+    """The secret with which a share was joined does not allow what was asked for."""
+
+
 class UnknownShareError(UsageError):
     """No share of that name is known in this home."""
 
 
+class NoPlaceError(UsageError):
+    """The directory to mount at does not exist."""
+
+
+class NotEmptyError(UsageError):
+    """The directory to mount at is not empty."""
+
+
 class BusyError(UsageError):
     """Somebody else holds what is needed: a name, a port, a share or a mount point."""
+
+
+class NameTakenError(BusyError):
+    """A share of this home has the name, or is the one that was to be joined."""
+
+
+class MountedError(BusyError):
+    """The share runs already, or something is mounted where it was to be."""
+
+
+class PortTakenError(BusyError):
+    """Another program listens at the port."""
 
 
 class SetupError(SyncfsError):
@@ -52,12 +95,24 @@ class SetupError(SyncfsError):
         self.errno = errno
 
 
+class NoFuseError(SetupError):
+    """/dev/fuse does not exist, or may not be opened."""
+
+
+class HomeError(SetupError):
+    """The home may not be read and written, or is no directory."""
+
+
 class DamageError(SyncfsError):
     """Our own data on disk is not what we wrote."""
 
 
 class NewerFormatError(DamageError):
     """Our data was written by a newer version of syncfs."""
+
+
+class DamagedIndexError(DamageError):
+    """The index cannot be read as what we wrote; it can be made anew from the feeds."""
 
 
 class BadChunkError(DamageError):

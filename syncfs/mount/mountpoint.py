@@ -15,7 +15,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from syncfs.model.errors import BusyError, SetupError, UsageError
+from syncfs.model.errors import (
+    BusyError,
+    MountedError,
+    NoFuseError,
+    NoPlaceError,
+    NotEmptyError,
+    SetupError,
+    UsageError,
+)
 from syncfs.mount import table, utab
 from syncfs.mount.options import MountOptions
 
@@ -29,7 +37,7 @@ MNT_DETACH: Final = 2
 def prepare(directory: str | Path) -> str:
     """Makes sure that a share can be mounted on a directory; its resolved path.
 
-    Raises UsageError (no such directory, not empty), BusyError (something is mounted there), SetupError.
+    Raises NoPlaceError, NotEmptyError, MountedError (something is mounted there), UsageError, SetupError.
     """
     path = table.resolved(directory)
     mounted = _after_automount(path)
@@ -38,12 +46,12 @@ def prepare(directory: str | Path) -> str:
         mounted = table.mounted_at(path)
     if mounted is not None and mounted.type != table.AUTOMOUNT:
         what = f"the share '{mounted.source}'" if mounted.type == table.TYPE else f"{mounted.source} ({mounted.type})"
-        raise BusyError(f"{path} already has {what} mounted: unmount it first, or choose another directory")
+        raise MountedError(f"{path} already has {what} mounted: unmount it first, or choose another directory")
     try:
         kind = Path(path).stat().st_mode
         is_empty = not stat.S_ISDIR(kind) or next(Path(path).iterdir(), None) is None
     except FileNotFoundError:
-        raise UsageError(f"{path} does not exist: make the directory first (mkdir {path})") from None
+        raise NoPlaceError(f"{path} does not exist: make the directory first (mkdir {path})") from None
     except PermissionError:
         raise UsageError(f"{path} may not be read by you: choose a directory of your own") from None
     except OSError as error:
@@ -51,7 +59,7 @@ def prepare(directory: str | Path) -> str:
     if not stat.S_ISDIR(kind):
         raise UsageError(f"{path} is not a directory: choose an empty directory")
     if not is_empty:
-        raise UsageError(f"{path} is not empty: choose an empty directory, since a mount would hide its content")
+        raise NotEmptyError(f"{path} is not empty: choose an empty directory, since a mount would hide its content")
     if os.geteuid() != 0 and not os.access(path, os.W_OK):
         raise UsageError(f"{path} is not yours to mount on: choose a directory that you may write to")
     return path
@@ -103,11 +111,11 @@ def remount(directory: str | Path, source: str, options: MountOptions) -> None:
 def check_fuse(allow_other: bool) -> None:
     """Makes sure that this computer lets us mount at all. Raises SetupError."""
     if not Path(DEVICE).exists():
-        raise SetupError(f"there is no {DEVICE}: load the kernel module with 'modprobe fuse', or allow it here")
+        raise NoFuseError(f"there is no {DEVICE}: load the kernel module with 'modprobe fuse', or allow it here")
     try:
         os.close(os.open(DEVICE, os.O_RDWR))
     except OSError as error:
-        raise SetupError(
+        raise NoFuseError(
             f"{DEVICE} cannot be opened ({error.strerror}): allow it for you, or in this container"
         ) from error
     if os.geteuid() == 0:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import trio
 
-from syncfs.model.errors import BusyError, UnavailableError
+from syncfs.model.errors import PortTakenError, UnavailableError
 
 CAPACITY = 256 * 1024
 """Bytes on the way in one direction before the sender waits."""
@@ -88,7 +88,7 @@ class MemoryNetwork:
     def add_listener(self, listener: "MemoryListener") -> None:
         """Make a listener reachable. Raises BusyError."""
         if listener.local in self._listeners:
-            raise BusyError(f"port {listener.local[1]} is in use: choose another port with --listen")
+            raise PortTakenError(f"port {listener.local[1]} is in use: choose another port")
         self._listeners[listener.local] = listener
 
     def remove_listener(self, listener: "MemoryListener") -> None:

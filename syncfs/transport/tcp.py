@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import trio
 from trio import socket
 
-from syncfs.model.errors import BusyError, SetupError, UnavailableError
+from syncfs.model.errors import PortTakenError, SetupError, UnavailableError
 from syncfs.transport.streams import Addressed, format_endpoint
 
 BACKLOG = 128
@@ -45,7 +45,7 @@ async def listen_tcp(host: str, port: int) -> list[trio.SocketListener]:
     for last_try in (*[False] * (_PORT_TRIES - 1), True):
         try:
             return await _listen_on_all(addresses, port)
-        except BusyError:
+        except PortTakenError:
             # A port that was free for one family may be taken for the other: any other free one will do.
             if port or last_try:
                 raise
@@ -91,11 +91,15 @@ async def _listen_on(family: int, address: tuple[str | bytes | int, ...]) -> tri
         raise
 
 
-def _listen_error(error: OSError, port: int) -> BusyError | SetupError:
+def _listen_error(error: OSError, port: int) -> PortTakenError | SetupError:
     if error.errno == errno.EADDRINUSE:
-        return BusyError(f"port {port} is in use: stop the other program, or choose another port with --listen")
+        return PortTakenError(
+            f"port {port} is in use: end the other program, or set another with 'syncfs config NAME listen HOST:PORT'"
+        )
     if error.errno in (errno.EACCES, errno.EPERM):
-        return SetupError(f"port {port} may not be used by this user: choose one above 1023 with --listen")
+        return SetupError(
+            f"port {port} may not be used by this user: set one above 1023 with 'syncfs config NAME listen HOST:PORT'"
+        )
     return SetupError(f"cannot listen on port {port}: {_cause(error)}")
 
 

@@ -54,10 +54,10 @@ def test_secrets_are_told_again_and_links_join(shell: Shell, tmp_path: Path) -> 
     ("words", "code", "sentence"),
     [
         (["join", "WAAA"], 3, "character"),
-        (["join", "X" + "A" * 31, "x"], 3, ""),
+        (["join", "X" + "A" * 31, "x"], 12, "unknown kind"),
         (["join", "http://example.org"], 3, ""),
         (["join", ""], 3, "empty"),
-        (["create", "photos"], 5, "photos"),
+        (["create", "photos"], 14, "photos"),
         (["create", "a b"], 2, "name cannot hold ' '"),
         (["create", "-x"], 2, "syncfs create --help"),
         (["create", "x", "--listen", "nowhere"], 2, "HOST:PORT"),
@@ -117,7 +117,7 @@ def test_debugging_shows_the_traceback(shell: Shell) -> None:
 def test_a_home_that_cannot_be_used_has_its_sentence(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = Shell(tmp_path / "file").run("list")
-    assert done.code == 6
+    assert done.code == 20
     assert done.err == (
         f"syncfs: the home {tmp_path}/file is not a directory: "
         "move it away, or set SYNCFS_HOME to a directory of your own\n"

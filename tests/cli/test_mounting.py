@@ -35,11 +35,11 @@ def test_mount_and_umount(shell: Shell, place: Path) -> None:
     assert (place / "file").read_text() == "hello"
     assert shell.run("status", "photos", "--json").json["mountpoint"] == str(place)
     second = shell.run("mount", "photos", place)
-    assert (second.code, "photos" in second.err) == (5, True)
+    assert (second.code, "photos" in second.err) == (17, True)
     elsewhere = place.parent / "elsewhere"
     elsewhere.mkdir()
     twice = shell.run("mount", "photos", elsewhere)
-    assert (twice.code, f"already mounted at {place} by process" in twice.err) == (5, True)
+    assert (twice.code, f"already mounted at {place} by process" in twice.err) == (17, True)
     with subprocess.Popen(["sleep", "60"], cwd=place) as user:
         busy = shell.run("umount", place)
         assert (busy.code, "in use" in busy.err) == (5, True)
@@ -62,9 +62,9 @@ def test_paths_in_a_mount_lead_to_its_share(shell: Shell, place: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
-        (["photos", "{}/missing"], 2, "does not exist"),
+        (["photos", "{}/missing"], 15, "does not exist"),
         (["photos", "{}/file"], 2, "not a directory"),
-        (["photos", "{}"], 2, "not empty"),
+        (["photos", "{}"], 16, "not empty"),
         (["nothing", "{}/empty"], 4, "no share 'nothing'"),
         (["photos", "{}/empty", "-o", "nonsense"], 2, "nonsense"),
     ],
@@ -82,7 +82,7 @@ def test_a_store_cannot_be_mounted(shell: Shell, place: Path, tmp_path: Path) ->
     store = Shell(tmp_path / "store")
     store.good("join", secret, "copy")
     done = store.run("mount", "copy", place)
-    assert (done.code, "syncfs serve copy" in done.err) == (3, True)
+    assert (done.code, "syncfs serve copy" in done.err) == (13, True)
 
 
 def test_a_dead_mount_is_healed_by_the_next(shell: Shell, place: Path) -> None:

@@ -33,8 +33,8 @@ def test_serving_and_ending(shell: Shell) -> None:
     assert (shell.home / "run").stat().st_mode & 0o777 == 0o700
     assert shell.run("list", "--json").json[0]["state"] == "served"
     again = shell.run("serve", "photos")
-    assert again.code == 5
-    assert again.err == f"syncfs: 'photos' is already served by process {record.pid}: wait, or end it first\n"
+    assert again.code == 17
+    assert again.err == f"syncfs: 'photos' is already served by process {record.pid}: 'syncfs umount photos' ends it\n"
     assert shell.run("leave", "photos", "--yes").code == 5
     assert shell.run("umount", "photos", "--json").json == {"name": "photos", "mountpoint": None}
     assert has_ended(record.pid)

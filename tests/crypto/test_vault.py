@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from syncfs.crypto import vault as module
 from syncfs.crypto.vault import MAGIC, Vault, VaultShare
-from syncfs.model.errors import BusyError, DamageError, NewerFormatError, SetupError, UnknownShareError
+from syncfs.model.errors import DamageError, HomeError, NameTakenError, NewerFormatError, UnknownShareError
 
 SHARE = VaultShare("photos", "WSECRET", b"p" * 32, b"s" * 16, b"certificate", {"keep": "all"})
 
@@ -41,7 +41,7 @@ def test_shares_are_kept_changed_and_forgotten(path: Path) -> None:
     assert dict(Vault.open(path, fixed).shares) == {"photos": SHARE} == dict(vault.shares)
     vault.put_share(VaultShare("photos", "WOTHER"))
     assert Vault.open(path, fixed).shares["photos"].secret == "WOTHER"
-    with pytest.raises(BusyError, match="another name"):
+    with pytest.raises(NameTakenError, match="another name"):
         vault.put_share(SHARE, replace=False)
     vault.remove_share("photos")
     assert not Vault.open(path, fixed).shares
@@ -87,7 +87,7 @@ def test_a_crash_before_the_rename_changes_nothing(path: Path, monkeypatch: pyte
 
     with monkeypatch.context() as patch:
         patch.setattr(module.os, "fsync", crash)
-        with pytest.raises(SetupError, match="No space left"):
+        with pytest.raises(HomeError, match="No space left"):
             vault.remove_share("photos")
     assert list(vault.shares) == ["photos"] == list(Vault.open(path, fixed).shares)
     vault.remove_share("photos")
@@ -122,10 +122,10 @@ def test_newer_formats_are_told_apart(path: Path) -> None:
 
 def test_unusable_homes(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(SetupError, match="SYNCFS_HOME"):
+    with pytest.raises(HomeError, match="SYNCFS_HOME"):
         Vault.open(tmp_path / "file" / "vault", fixed)
     (tmp_path / "vault").mkdir()
-    with pytest.raises(SetupError, match="SYNCFS_HOME"):
+    with pytest.raises(HomeError, match="SYNCFS_HOME"):
         Vault.open(tmp_path / "vault", fixed)
     vault = Vault.open(tmp_path / "home" / "vault", fixed)
     (tmp_path / "home" / "vault").unlink()
@@ -140,7 +140,7 @@ def test_forbidden_home(path: Path) -> None:
     if user == 0:
         os.seteuid(65534)  # root may read everything; nobody may not
     try:
-        with pytest.raises(SetupError, match="user who owns it"):
+        with pytest.raises(HomeError, match="user who owns it"):
             Vault.open(path, fixed)
     finally:
         os.seteuid(user)

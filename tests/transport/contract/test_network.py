@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import check_half_closeable_stream
 
-from syncfs.model.errors import BusyError, UnavailableError
+from syncfs.model.errors import PortTakenError, UnavailableError
 from syncfs.transport.streams import Stream, local_port
 from syncfs.transport.tcp import remote_of
 
@@ -78,7 +78,7 @@ async def test_nobody_listens(sides):
 async def test_a_port_is_given_once(sides):
     _, other, host = sides
     async with listening(other, host) as (_, port):
-        with pytest.raises(BusyError, match=f"port {port} is in use"):
+        with pytest.raises(PortTakenError, match=f"port {port} is in use"):
             await other.listen(host, port)
     (again,) = await other.listen(host, port)
     assert local_port([again]) == port
