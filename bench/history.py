@@ -10,11 +10,11 @@ import argparse
 import json
 import os
 import random
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
+
+from bench.command import syncfs
 
 MIB = 1024 * 1024
 NAME = "bench"
@@ -86,15 +86,6 @@ def report(home: Path, what: str, seconds: float) -> None:
     index = sum(path.stat().st_size for path in share.glob("index.db*"))
     disk = sum(path.stat().st_blocks * 512 for path in share.rglob("*") if path.is_file())
     print(f"{what}: {seconds:.1f} s, disk {disk / MIB:.0f} MiB, of it index {index / MIB:.1f} MiB", flush=True)
-
-
-def syncfs(home: Path, *words: str) -> str:
-    """One command; what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "syncfs", *words],
-        env=os.environ | {"SYNCFS_HOME": str(home)}, check=True, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    return done.stdout
 
 
 if __name__ == "__main__":

@@ -11,12 +11,12 @@ import json
 import os
 import sqlite3
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
+
+from bench.command import syncfs
 
 NAME = "bench"
 PATIENCE = 60.0
@@ -99,15 +99,6 @@ def records(home: Path) -> int:
 def cached(home: Path) -> int:
     """The bytes of chunks that a peer holds."""
     return int(json.loads(syncfs(home, "status", NAME, "--json"))["cached_bytes"])
-
-
-def syncfs(home: Path, *words: str) -> str:
-    """One command; what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "syncfs", *words],
-        env=os.environ | {"SYNCFS_HOME": str(home)}, check=True, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    return done.stdout
 
 
 if __name__ == "__main__":

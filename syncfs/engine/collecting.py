@@ -2,9 +2,7 @@
 
 Thinning drops contents, names and attributes that no longer count. Chunks go later and apart from it: those that
 perhaps nothing needs are noted (`loose`) in the same transaction in which they were written, or in which a version was
-thinned. A collection reads all kept manifests and what open files hold; what is loose and not needed is first forgotten
-in the index, then that is made durable, and only then bytes are deleted. A crash at any point therefore leaves at most
-bytes that nobody knows of, and never a chunk that the index tells of and the disk lacks.
+thinned. A collection reads all kept manifests and what open files hold; what is loose and not needed is deleted.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -12,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable
 import trio
 
 from syncfs.engine.chunks import ChunkCache
+from syncfs.engine.deleting import ChunkDeletion
 from syncfs.engine.feed import Feed
 from syncfs.engine.retention import DEFAULT, SETTING, Made, Policy, dropped_records, dropped_versions, parse_policy
 from syncfs.index.index import Index
@@ -30,7 +29,6 @@ PASS_SECONDS = 3600.0
 SETTLED_SECONDS = 300.0
 """What was written stays for so long at least, whether a version tells of it already or not."""
 PAGE = 200
-BATCH = 500
 
 InUse = Callable[[], list[tuple[int, bytes, list[bytes]]]]
 """Tells what open files need: the manifest (depth, body) of each, and addresses of further chunks."""
@@ -48,6 +46,7 @@ class Collector:
         self._in_use = in_use
         self._chunks = chunks
         self._store = store
+        self._deletion = ChunkDeletion(index, store, commit)
         self._wall = wall
         self._commit = commit
         self._feed = feed
@@ -269,22 +268,14 @@ class Collector:
         return whole
 
     async def _delete(self, victims: set[bytes]) -> tuple[int, int]:
-        chunks = size = 0
-        waiting = sorted(victims)
         claimed = set() if self._feed is None or not victims else self._feed.claimed(victims)
-        for start in range(0, len(waiting), BATCH):
-            # From here to the commit nothing awaits: a chunk written again since the manifests were read stays.
-            again = self._written | self._written_before
+
+        def needed_again() -> set[bytes]:
             in_use = {address for _, _, addresses in self._in_use() for address in addresses}
-            batch = [Address(one) for one in waiting[start : start + BATCH] if one not in again and one not in in_use]
-            here = [one for one in batch if self._store.has(one)]
-            places = self._store.forget(here)
-            self._index.past.settle_loose(batch)
+            return self._written | self._written_before | in_use
+
+        def forgotten(batch: list[Address]) -> None:
             if self._feed is not None:
                 self._feed.drop([one for one in batch if one in claimed])
-            self._commit()
-            await trio.to_thread.run_sync(self._index.database.sync)
-            await trio.to_thread.run_sync(self._store.discard, places)
-            chunks += len(here)
-            size += sum(place.size for place in places)
-        return chunks, size
+
+        return await self._deletion.delete(victims, needed_again, forgotten)

@@ -2,8 +2,7 @@
 
 What a device drops, or no longer lists after its segments were merged, is noted (`loose`) in the transaction that
 brings the segments. A pass looks whether any device still claims it; what nobody claims is deleted, but only once it
-has not been of use for some time, since a device that is away may have built on it. It is first forgotten in the index,
-then that is made durable, and only then bytes are deleted, so that a crash at any point leaves at most bytes too many.
+has not been of use for some time, since a device that is away may have built on it.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -11,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable
 import trio
 
 from syncfs.engine.claims import claimed
+from syncfs.engine.deleting import ChunkDeletion
 from syncfs.index.index import Index
 from syncfs.index.presence import Presence
 from syncfs.model.errors import SyncfsError
@@ -22,7 +22,6 @@ from syncfs.wire.segment import decode_segment_public
 PASS_SECONDS = 3600.0
 GRACE = 7 * 86_400 * 10**9
 """For so long, in ns, a store keeps what nobody claims any more: for devices that come back with edits of it."""
-BATCH = 500
 
 
 class StoreCollector:
@@ -35,9 +34,8 @@ class StoreCollector:
         """`forget` hears of chunks that need not be fetched any more."""
         self._index = index
         self._presence = presence
-        self._store = store
+        self._deletion = ChunkDeletion(index, store, commit)
         self._wall = wall
-        self._commit = commit
         self._forget = forget
         self._claimed_since: set[bytes] = set()
         self._busy = trio.Lock()
@@ -79,21 +77,5 @@ class StoreCollector:
                     await trio.lowlevel.checkpoint()
                 kept |= claimed(segments, loose)
             self._index.past.settle_loose(kept)
-            chunks, size = await self._delete(sorted(loose - kept))
+            chunks, size = await self._deletion.delete(loose - kept, lambda: self._claimed_since, self._forget)
         return CollectReport(chunks, size)
-
-    async def _delete(self, victims: list[bytes]) -> tuple[int, int]:
-        chunks = size = 0
-        for start in range(0, len(victims), BATCH):
-            # From here to the commit nothing awaits: what was claimed since the segments were read stays.
-            batch = [Address(one) for one in victims[start : start + BATCH] if one not in self._claimed_since]
-            here = [one for one in batch if self._store.has(one)]
-            places = self._store.forget(here)
-            self._index.past.settle_loose(batch)
-            self._forget(batch)
-            self._commit()
-            await trio.to_thread.run_sync(self._index.database.sync)
-            await trio.to_thread.run_sync(self._store.discard, places)
-            chunks += len(here)
-            size += sum(place.size for place in places)
-        return chunks, size
