@@ -14,7 +14,7 @@ import trio
 
 from syncfs.discovery.directory import Directory
 from syncfs.discovery.sighting import Announcement, Endpoint, Sighting, Source
-from syncfs.model.errors import SyncfsError
+from syncfs.model.errors import ForeignError, RefusedError, SyncfsError
 from syncfs.model.ids import DeviceId
 from syncfs.transport.link import Link, Serve, run_link
 from syncfs.transport.listener import accept_links
@@ -61,11 +61,17 @@ class Peers:
         self._limit = trio.CapacityLimiter(CALLS_AT_ONCE)
         self.last_problem = ""
         """Why the last link failed, for `status`."""
+        self._breach: tuple[DeviceId, str] | None = None
 
     @property
     def links(self) -> list[Link]:
         """The links that stand now."""
         return list(self._links.values())
+
+    @property
+    def breach(self) -> str:
+        """Which member broke the rules of the protocol last, and how; empty once it is linked again."""
+        return self._breach[1] if self._breach is not None else ""
 
     async def run(
         self, sources: Iterable[Source], listeners: Sequence[Listener], announce: Callable[[], Announcement]
@@ -147,6 +153,8 @@ class Peers:
         self._directory.linked(device, now, where)
         _log.info("linked with %s at %s (%s)", link.peer.name, link.peer.address, link.peer.role.value)
         self.last_problem = ""
+        if self._breach is not None and self._breach[0] == device:
+            self._breach = None
         try:
             for attendant in self._attendants:
                 attendant.opened(link)
@@ -167,7 +175,9 @@ class Peers:
     def _gone(self, link: Link, where: Endpoint | None) -> None:
         for attendant in self._attendants:
             attendant.closed(link)
-        device = link.peer.device
+        device, failure = link.peer.device, link.failure
+        if isinstance(failure, ForeignError) and not isinstance(failure, RefusedError):
+            self._breach = device, f"{link.peer.name} at {link.peer.address}: {failure}"
         if self._links.get(device) is link:
             del self._links[device]
         self._directory.unlinked(device, trio.current_time(), where, "the link ended")

@@ -54,6 +54,8 @@ class RunningShare:
             reasons.append(share.filler.failure)
         if share.replicator.last_refusal:
             reasons.append(f"refused: {share.replicator.last_refusal}")
+        if share.peers is not None and share.peers.breach:
+            reasons.append(f"refused: {share.peers.breach}")
         reasons += share.replicator.forks.reasons
         reasons += share.returner.reasons if share.returner is not None else []
         reasons += share.clocks.reasons

@@ -84,6 +84,11 @@ class Link:
         """Whether the link is over."""
         return self._session.closed
 
+    @property
+    def failure(self) -> SyncfsError | None:
+        """Why the link ended, where that was not in good order."""
+        return self._outcome.error if self._outcome is not None else None
+
     async def request(self, message: Message, *, priority: Priority = Priority.NORMAL, timeout: float = 30.0) -> Reply:
         """Ask the peer, and wait for its answer for `timeout` seconds.
 
@@ -379,5 +384,7 @@ async def _shake_hands(session: Session, stream: Stream) -> list[Event]:
     except trio.TooSlowError:
         raise UnavailableError(f"the peer did not finish the handshake within {HANDSHAKE_LIMIT:g} seconds") from None
     except (trio.BrokenResourceError, trio.ClosedResourceError):
-        raise UnavailableError("the connection broke during the handshake") from None
+        raise UnavailableError(
+            "the connection broke during the handshake: check that syncfs runs there, with this share"
+        ) from None
     return [event for event in events if not isinstance(event, HandshakeDone)]

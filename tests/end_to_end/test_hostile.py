@@ -1,16 +1,19 @@
 """Modified clients of ours: what a reader signs, and what a stranger says, reaches nobody's tree."""
 
 import os
+import re
 import socket
 import stat
 import struct
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from syncfs.crypto.certificates import Certificate, encode_certificate, issue
 from syncfs.crypto.identity import DeviceIdentity
@@ -24,10 +27,10 @@ from syncfs.transport.link import Link, run_link
 from syncfs.transport.tcp import open_tcp
 from syncfs.wire.credentials import Credentials
 from syncfs.wire.head import SegmentRef, sign_head
-from syncfs.wire.messages import Announce, Message
+from syncfs.wire.messages import Announce, Get, Message
 from syncfs.wire.segment import encode_segment
 from tests.end_to_end.conftest import Group
-from tests.end_to_end.peer import Peer, until
+from tests.end_to_end.peer import SHARE, Peer, until
 
 pytestmark = [pytest.mark.fuse, pytest.mark.root]
 
@@ -64,14 +67,21 @@ class Rogue:
         head = sign_head(self.identity, len(records), [ref], now // 10**9)
         return head.encoded, [(sealed.address, sealed.data)]
 
-    async def talk(self, certificate: Certificate | None, say: Callable[[Link], None]) -> str:
-        """Link with the first peer, say something, and hear for a second how it takes that."""
+    async def talk(self, certificate: Certificate | None, say: Callable[[Link], None], raw: bytes = b"") -> str:
+        """Link with the first peer, say something, and hear for a second how it takes that.
+
+        `raw` goes onto the connection as it is, where a frame should be.
+        """
 
         async def serve(link: Link, message: Message) -> tuple[Message, Sequence[bytes]] | None:
             return None
 
         async def speak(link: Link) -> None:
             say(link)
+            if raw:
+                await link.request(Get([os.urandom(32)]))  # once this is answered, both sides have let each other in
+                await trio.testing.wait_all_tasks_blocked()  # no frame of ours is half sent
+                await stream.send_all(raw)
             await trio.sleep(1)
             link.close("that was all")
 
@@ -123,6 +133,28 @@ def test_a_reader_that_claims_to_be_a_writer_is_hung_up_on(group: Group) -> None
     assert first.status()["peers"] == 1
 
 
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        (struct.pack(">I", 2**31) + bytes(1000), f"a frame of {2**31} bytes"),
+        (struct.pack(">I", 1000) + bytes(1000), "damaged or forged"),
+    ],
+    ids=["an oversized frame", "garbage"],
+)
+def test_a_member_that_breaks_the_protocol_is_hung_up_on_and_named(group: Group, raw: bytes, told: str) -> None:
+    first, second = group.add("first"), group.add("second")
+    (first / "honest").write_text("1")
+    until((second / "honest").exists, "the file arrives")
+    trio.run(Rogue(group).talk, None, lambda link: None, raw)
+    unharmed(first, second)
+    status = first.status()
+    assert any("rogue" in reason and told in reason for reason in status["reasons"]), (
+        status["reasons"],
+        first.log()[-1500:],
+    )
+    assert (status["peers"], told in first.log()) == (1, True)
+
+
 @pytest.mark.parametrize("what", ["garbage", "an oversized frame", "silence", "http"])
 def test_strangers_get_no_answer_and_harm_nothing(group: Group, what: str) -> None:
     first, second = group.add("first"), group.add("second")
@@ -146,6 +178,8 @@ def test_strangers_get_no_answer_and_harm_nothing(group: Group, what: str) -> No
             heard = b""
     assert heard == b""
     unharmed(first, second)
+    told = {"silence": "without a goodbye", "http": "did not finish the handshake"}.get(what, "does not speak syncfs")
+    until(lambda: told in first.log(), "the log says why")
 
 
 def test_a_member_of_another_share_is_refused_and_told_why(group: Group, tmp_path: Path) -> None:
@@ -157,4 +191,29 @@ def test_a_member_of_another_share_is_refused_and_told_why(group: Group, tmp_pat
     until(lambda: any("last try" in reason for reason in stranger.status()["reasons"]), "it says what went wrong")
     assert (first.status()["peers"], stranger.status()["peers"]) == (0, 0)
     reason = " ".join(stranger.status()["reasons"])
-    assert "share" in reason or "secret" in reason, reason
+    assert "it serves another share" in reason, reason
+    assert "does not know this share's secret" in first.log()
+
+
+@pytest.mark.parametrize("what", ["garbage", "http"])
+def test_status_names_a_fixed_peer_that_is_no_syncfs(group: Group, what: str) -> None:
+    first = group.add("first", options="")
+    said = {"garbage": os.urandom(5000), "http": b"HTTP/1.1 400 Bad Request\r\n\r\n"}[what]
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor() as beside:
+        port = server.getsockname()[1]
+
+        def answer() -> None:
+            called, _ = server.accept()
+            with called:
+                called.settimeout(15)
+                called.sendall(said)
+                called.shutdown(socket.SHUT_WR)
+                while called.recv(1000):  # until it hangs up
+                    pass
+
+        answered = beside.submit(answer)
+        first.good("config", SHARE, "peers", f"127.0.0.1:{port}")
+        first.start()
+        answered.result()
+        wanted = re.compile(f"127.0.0.1:{port}: the .* (is no|does not speak) syncfs")
+        until(lambda: any(map(wanted.search, first.status()["reasons"])), "it says what it met")
