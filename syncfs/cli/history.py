@@ -85,7 +85,15 @@ def restore_command(path: str, to: str | None, as_json: bool) -> None:
 
 @command("log", example="$ syncfs log ~/photos/2026 -n 20")
 @click.argument("path")
-@click.option("-n", "--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="Entries at most.")
+@click.option(
+    "-n",
+    "--limit",
+    metavar="N",
+    type=click.IntRange(1, 100_000),
+    default=100,
+    show_default=True,
+    help="Entries at most.",
+)
 def log_command(path: str, limit: int, as_json: bool) -> None:
     """Show who did what when, newest first."""
     record, inner = locate(this_home(), path)
@@ -136,7 +144,9 @@ def conflicts_command(name: str | None, as_json: bool) -> None:
 
 @command("undo", example="$ syncfs undo photos --device laptop --since 2026-05-04T12:00")
 @click.argument("name")
-@click.option("--device", required=True, help="Whose changes: a name as 'syncfs peers' shows it, or an id.")
+@click.option(
+    "--device", metavar="DEVICE", required=True, help="Whose changes: a name as 'syncfs peers' shows it, or an id."
+)
 @click.option("--since", metavar="TIME", required=True, help="ISO 8601; without a zone by the clock here.")
 def undo_command(name: str, device: str, since: str, as_json: bool) -> None:
     """Put back everything that one device did since a time.
@@ -158,7 +168,9 @@ def undo_command(name: str, device: str, since: str, as_json: bool) -> None:
 
 @command("accept", example="$ syncfs accept photos --device laptop")
 @click.argument("name")
-@click.option("--device", help="Whose changes: a name as 'syncfs status' shows it, or an id; without it all.")
+@click.option(
+    "--device", metavar="DEVICE", help="Whose changes: a name as 'syncfs status' shows it, or an id; without it all."
+)
 def accept_command(name: str, device: str | None, as_json: bool) -> None:
     """Take changes that wait because they were too many at once.
 

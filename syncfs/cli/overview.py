@@ -94,7 +94,12 @@ def peers_command(name: str, as_json: bool) -> None:
 @click.argument("name", required=False)
 @click.option("--watch", is_flag=True, help="Go on showing them until interrupted; with --json one line each time.")
 @click.option(
-    "--interval", type=click.FloatRange(0.1, 3600), default=1.0, show_default=True, help="Seconds between two looks."
+    "--interval",
+    metavar="SECONDS",
+    type=click.FloatRange(0.1, 3600),
+    default=1.0,
+    show_default=True,
+    help="Time between two looks.",
 )
 def transfers_command(name: str | None, watch: bool, interval: float, as_json: bool) -> None:
     """Show what is moving now, in NAME or everywhere."""

@@ -1,9 +1,11 @@
 """mount, umount and the helpers of mount(8), on a real mount of a tree in memory."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from syncfs.cli import mount_helper
 from syncfs.cli.home import Home
 from syncfs.cli.running import running_share
 from syncfs.model.errors import BusyError, SetupError, UsageError
-from syncfs.mount import mountpoint, table
+from syncfs.mount import mountpoint, table, umount
 from tests.cli.conftest import ROOT, Shell, has_ended
 
 pytestmark = [pytest.mark.fuse, pytest.mark.root]
@@ -123,9 +125,12 @@ def test_the_mount_helper(shell: Shell, place: Path) -> None:
     assert helper("photos")[0] == 1
     assert helper("-Q", "photos", place)[0] == 1
     assert helper("nothing", place)[0] == 32
+    began = time.monotonic()
     done = shell.run(place, "-v", program="umount.fuse.syncfs")
-    assert done.code == 0
-    assert all("is ending since" in line for line in (done.out + done.err).splitlines())
+    assert (done.code, done.out) == (0, "")
+    said_lines = done.err.splitlines()
+    assert len(said_lines) <= (time.monotonic() - began) // umount.TELL_S, "it says nothing unless there is a wait"
+    assert all(re.fullmatch(r"umount.syncfs: 'photos' is ending since \d+ s", line) for line in said_lines), done.err
     assert table.mounted_at(str(place)) is None
     assert shell.run(place, program="umount.fuse.syncfs").code == 32
 
