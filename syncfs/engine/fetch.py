@@ -8,6 +8,7 @@ a little for one, since links come back; where all connected ones have said no w
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from math import inf
 from typing import TypeVar
 
 import trio
@@ -57,6 +58,7 @@ class Fetcher:
         self._links: dict[bytes, Link] = {}
         self._owed: dict[bytes, int] = {}
         self._changed = trio.Event()
+        self._alone_until = -inf
         self.last_failure = ""
         """Why the last chunk could not be had, for `status`."""
 
@@ -73,6 +75,7 @@ class Fetcher:
         """A peer can be asked from now on."""
         self._links[link.peer.device] = link
         self._owed[link.peer.device] = 0
+        self._alone_until = -inf
         self._wake()
 
     def gone(self, link: Link) -> None:
@@ -122,7 +125,9 @@ class Fetcher:
             refused.add(link.peer.device)
 
     async def _next(self, refused: set[bytes]) -> Link:
-        with trio.move_on_after(GRACE_SECONDS):
+        # One read makes the kernel ask several times: only the first may wait for a peer to come.
+        now = trio.current_time()
+        with trio.move_on_at(now if now < self._alone_until else now + GRACE_SECONDS):
             while True:
                 candidates = [
                     Candidate(name, self._owed[name], link.latency or 0.0) for name, link in self._links.items()
@@ -137,6 +142,8 @@ class Fetcher:
             names = ", ".join(sorted(link.peer.name for link in self._links.values()))
             self.last_failure = f"none of the connected peers ({names}) has the data: wait for a peer that has"
         else:
+            if now >= self._alone_until:
+                self._alone_until = trio.current_time() + GRACE_SECONDS
             self.last_failure = "no peer is connected that could have the data: start one, or check the network"
         raise UnavailableError(self.last_failure)
 

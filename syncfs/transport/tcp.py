@@ -6,6 +6,7 @@ and be too small for a long fat path.
 """
 
 import errno
+import os
 from collections.abc import Sequence
 
 import trio
@@ -109,7 +110,9 @@ def _cause(error: OSError | UnicodeError) -> str:
             return error.strerror
         # trio tells only "all attempts failed"; the reasons are in the group it raised from.
         if isinstance(error.__cause__, BaseExceptionGroup):
-            reasons = {getattr(inner, "strerror", None) or str(inner) for inner in error.__cause__.exceptions}
+            inner = error.__cause__.exceptions
+            # By number where there is one, since trio's own words tell the address once more.
+            reasons = {os.strerror(code) if (code := getattr(one, "errno", None)) else str(one) for one in inner}
             return ", ".join(sorted(reasons))
     return str(error)
 
