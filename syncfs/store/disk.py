@@ -5,6 +5,7 @@ catalogue does not know to be gone, and a store that lost its catalogue is refil
 """
 
 import contextlib
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from syncfs.store.folder import StoreFolder
 from syncfs.store.packformat import PACK_BYTES, PACKED_LIMIT, PREAMBLE_BYTES, Gap
 from syncfs.store.packs import Packs
 from syncfs.store.pending import Pending
+
+_log = logging.getLogger(__name__)
 
 _BLOCK = 4096
 _WEIGHED_AT_ONCE = 4
@@ -181,6 +184,7 @@ class DiskStore:
         if place is None:
             return
         self._drop(place)
+        _log.warning("a chunk kept here is damaged or gone: it is put aside, and fetched again when it is read")
         with contextlib.suppress(OSError, SyncfsError):
             aside = self._folder.place_aside(address)
             if place.pack != OWN_FILE:

@@ -218,6 +218,7 @@ def test_a_bad_chunk_is_put_aside_and_fetched_again(group: Group, tmp_path: Path
     until(lambda: second.status()["peers"] == 1, "they are linked")
     for name, data in contents.items():
         assert (second / name).read_bytes() == data, name
+    assert "a chunk kept here is damaged or gone" in second.log()
     second.stop()
     told = second.run("check", SHARE, "--json")
     assert (told.code, told.json["problems"]) == (0, []), told
