@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import trio
 
+from syncfs.crypto.hashing import BytesLike
 from syncfs.model.errors import SyncfsError
 from syncfs.model.ids import Address
 from syncfs.model.places import Place
@@ -31,7 +32,7 @@ class WriteBehind:
         self._store = store
         self._wall = wall
         self._stored = stored
-        self._waiting: dict[Address, bytes] = {}
+        self._waiting: dict[Address, BytesLike] = {}
         self._bytes = 0
         self._arrivals = 0
         self._news = trio.Event()
@@ -40,11 +41,11 @@ class WriteBehind:
         self.failure = ""
         """Why fetched chunks cannot be kept, for `status`; empty when all is well."""
 
-    def get(self, address: Address) -> bytes | None:
+    def get(self, address: Address) -> BytesLike | None:
         """The sealed bytes of a chunk that waits for the disk."""
         return self._waiting.get(address)
 
-    def put(self, address: Address, data: bytes) -> None:
+    def put(self, address: Address, data: BytesLike) -> None:
         """Take a verified chunk."""
         if address not in self._waiting:
             self._waiting[address] = data
@@ -81,8 +82,8 @@ class WriteBehind:
             else:
                 await self.flush()
 
-    def _batch(self) -> list[tuple[Address, bytes]]:
-        batch: list[tuple[Address, bytes]] = []
+    def _batch(self) -> list[tuple[Address, BytesLike]]:
+        batch: list[tuple[Address, BytesLike]] = []
         size = 0
         for address, data in self._waiting.items():
             batch.append((address, data))
@@ -91,7 +92,7 @@ class WriteBehind:
                 break
         return batch
 
-    async def _write(self, batch: Sequence[tuple[Address, bytes]]) -> None:
+    async def _write(self, batch: Sequence[tuple[Address, BytesLike]]) -> None:
         new = [(address, data) for address, data in batch if not self._store.has(address)]
         places: list[Place] = []
         try:

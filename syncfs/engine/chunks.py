@@ -7,11 +7,13 @@ decrypted in one trip to a thread, and goes to the disk later (see behind.py).
 
 import errno
 import logging
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 import trio
 
+from syncfs.crypto.hashing import BytesLike
 from syncfs.crypto.sealing import Sealed, Sealer, check_address
 from syncfs.engine.behind import WriteBehind
 from syncfs.engine.fetch import Fetcher, Urgency
@@ -56,6 +58,12 @@ class PlainCache:
             _, dropped = self._chunks.popitem(last=False)
             self._total -= len(dropped)
 
+    def drop(self, chunk: bytes) -> None:
+        """Keep a plaintext no longer."""
+        plain = self._chunks.pop(chunk, None)
+        if plain is not None:
+            self._total -= len(plain)
+
 
 class ChunkCache:
     """All chunks of a share as this computer can get at them."""
@@ -92,6 +100,8 @@ class ChunkCache:
         self._written = 0
         self._synced = 0
         self._syncing = trio.Lock()
+        # With more threads than processors each chunk waits for the interpreter's lock again and again.
+        self._threads = trio.CapacityLimiter(max(2, len(os.sched_getaffinity(0))))
 
     @property
     def _keys(self) -> Sealer:
@@ -105,6 +115,8 @@ class ChunkCache:
         plain = self._memory.get(chunk)
         if plain is not None:
             return plain
+        if address in self._arrivals:
+            return None
         data = self.behind.get(address)
         if data is None:
             place = self._store.locate(address)
@@ -118,6 +130,10 @@ class ChunkCache:
             return self._keys.open(chunk, data)
         except BadChunkError:
             return None
+
+    def used_up(self, entry: bytes) -> None:
+        """Somebody has read a chunk whole: the kernel keeps it now, so memory need not."""
+        self._memory.drop(entry[:HASH_BYTES])
 
     def is_here(self, entry: bytes) -> bool:
         """Whether a chunk is in memory, in the store or on its way."""
@@ -181,7 +197,7 @@ class ChunkCache:
                     del self._arrivals[address]
                 event.set()
 
-    async def keep(self, found: Sequence[tuple[Address, bytes]]) -> None:
+    async def keep(self, found: Sequence[tuple[Address, BytesLike]]) -> None:
         """Verify and keep chunks as they came from a peer. Raises BadChunkError."""
 
         def verify() -> None:
@@ -191,7 +207,7 @@ class ChunkCache:
         if sum(len(data) for _, data in found) <= SMALL:
             verify()
         else:
-            await trio.to_thread.run_sync(verify)
+            await trio.to_thread.run_sync(verify, limiter=self._threads)
         await self.behind.room()
         self.fresh.needed(address for address, _ in found)
         for address, data in found:
@@ -270,7 +286,7 @@ class ChunkCache:
         """Whether the sealed bytes of a chunk are here."""
         return self.behind.get(address) is not None or self._store.has(address)
 
-    async def sealed(self, address: Address) -> bytes | None:
+    async def sealed(self, address: Address) -> BytesLike | None:
         """The sealed bytes of a chunk to pass on, verified; None where it is not here (any more)."""
         waiting = self.behind.get(address)
         if waiting is not None:
@@ -287,7 +303,7 @@ class ChunkCache:
         data = self._store.read_cached(place) if place.size <= SMALL + 16 else None
         try:
             if data is None:
-                return await trio.to_thread.run_sync(load)
+                return await trio.to_thread.run_sync(load, limiter=self._threads)
             check_address(address, data)
             return data
         except UnavailableError:
@@ -306,7 +322,7 @@ class ChunkCache:
             return self._keys.open(chunk, self._store.read(place))
 
         try:
-            plain = await trio.to_thread.run_sync(load)
+            plain = await trio.to_thread.run_sync(load, limiter=self._threads)
         except BadChunkError:
             self._store.quarantine(address)
             return None
@@ -318,7 +334,7 @@ class ChunkCache:
         return plain
 
     async def _from_peers(self, chunk: ChunkId, address: Address, urgency: Urgency) -> bytes:
-        async def arrived(data: bytes) -> bytes:
+        async def arrived(data: BytesLike) -> bytes:
             def verify() -> bytes:
                 check_address(address, data)
                 try:
@@ -328,7 +344,7 @@ class ChunkCache:
                         "a version names a chunk that cannot be its content: restore another version"
                     ) from error
 
-            plain = verify() if len(data) <= SMALL else await trio.to_thread.run_sync(verify)
+            plain = verify() if len(data) <= SMALL else await trio.to_thread.run_sync(verify, limiter=self._threads)
             await self.behind.room()
             self.behind.put(address, data)
             return plain

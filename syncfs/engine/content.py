@@ -21,6 +21,10 @@ class PlainChunks(Protocol):
         """The plaintext of a chunk, from memory, disk or a peer. Raises UnavailableError, DamageError."""
         ...
 
+    def used_up(self, entry: bytes) -> None:
+        """Somebody has read this chunk whole."""
+        ...
+
 
 class Content:
     """One version's bytes; never changes."""
@@ -91,7 +95,7 @@ class Content:
             return self._body[start:stop]
         if self._depth == THINNED:
             return None
-        pieces: list[BytesLike] = []
+        found: list[tuple[bytes, bytes]] = []
         for index in chunks_between(start, stop):
             entry = self.entry_ready(index)
             if entry is None:
@@ -99,8 +103,8 @@ class Content:
             plain = b"" if is_hole(entry) else self._chunks.ready(entry)
             if plain is None:
                 return None
-            pieces.append(_cut(plain, index, start, stop))
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            found.append((entry, plain))
+        return self._joined(found, start, stop)
 
     async def read(self, start: int, stop: int) -> BytesLike:
         """The bytes start ≤ offset < stop (cut at the end of the file). Raises UnavailableError, DamageError."""
@@ -109,11 +113,20 @@ class Content:
             return ready
         self._require_content()
         stop = min(stop, self.size)
-        pieces: list[BytesLike] = []
+        found: list[tuple[bytes, bytes]] = []
         for index in chunks_between(start, stop):
             entry = await self.entry(index)
-            plain = b"" if is_hole(entry) else await self._chunks.plain(entry)
-            pieces.append(_cut(plain, index, start, stop))
+            found.append((entry, b"" if is_hole(entry) else await self._chunks.plain(entry)))
+        return self._joined(found, start, stop)
+
+    def _joined(self, found: list[tuple[bytes, bytes]], start: int, stop: int) -> BytesLike:
+        """What was asked for of the chunks that it touches: manifest entry and plaintext of each, in order."""
+        pieces: list[BytesLike] = []
+        for index, (entry, plain) in zip(chunks_between(start, stop), found, strict=True):
+            piece = _cut(plain, index, start, stop)
+            if piece is plain:
+                self._chunks.used_up(entry)
+            pieces.append(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _require_content(self) -> None:

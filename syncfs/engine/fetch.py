@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import trio
 
+from syncfs.crypto.hashing import BytesLike
 from syncfs.model.errors import BadChunkError, RefusedError, UnavailableError
 from syncfs.model.ids import Address
 from syncfs.transport.link import Link
@@ -85,7 +86,7 @@ class Fetcher:
             del self._owed[link.peer.device]
             self._wake()
 
-    async def get(self, address: Address, urgency: Urgency, arrived: Callable[[bytes], Awaitable[T]]) -> T:
+    async def get(self, address: Address, urgency: Urgency, arrived: Callable[[BytesLike], Awaitable[T]]) -> T:
         """Fetch one chunk and hand it to `arrived`, which verifies it. Raises UnavailableError with the reason."""
         refused: set[bytes] = set()
         while True:
@@ -104,15 +105,15 @@ class Fetcher:
 
     async def get_many(
         self, addresses: Sequence[Address], urgency: Urgency = Urgency.AHEAD
-    ) -> list[tuple[Address, bytes]]:
+    ) -> list[tuple[Address, BytesLike]]:
         """Fetch small chunks in few requests; what the first peer asked does not have is left out, not verified yet."""
-        found: list[tuple[Address, bytes]] = []
+        found: list[tuple[Address, BytesLike]] = []
         for start in range(0, len(addresses), MAX_GET):
             link = await self._next(set())
             found += await self._ask(link, addresses[start : start + MAX_GET], urgency)
         return found
 
-    async def get_any(self, addresses: Sequence[Address], urgency: Urgency) -> list[tuple[Address, bytes]]:
+    async def get_any(self, addresses: Sequence[Address], urgency: Urgency) -> list[tuple[Address, BytesLike]]:
         """Fetch what the first peer has that has any of these chunks, not verified yet. Raises UnavailableError."""
         refused: set[bytes] = set()
         while True:
@@ -147,7 +148,7 @@ class Fetcher:
             self.last_failure = "no peer is connected that could have the data: start one, or check the network"
         raise UnavailableError(self.last_failure)
 
-    async def _ask(self, link: Link, addresses: Sequence[Address], urgency: Urgency) -> list[tuple[Address, bytes]]:
+    async def _ask(self, link: Link, addresses: Sequence[Address], urgency: Urgency) -> list[tuple[Address, BytesLike]]:
         name = link.peer.device
         self._owed[name] = self._owed.get(name, 0) + 1
         try:
@@ -157,10 +158,7 @@ class Fetcher:
                 self._owed[name] -= 1
         if not isinstance(reply.message, Chunks):
             raise RefusedError(f"{link.peer.name} did not answer with chunks")
-        return [
-            (Address(address), bytes(data))
-            for address, data in zip(reply.message.found, reply.attachments, strict=True)
-        ]
+        return [(Address(address), data) for address, data in zip(reply.message.found, reply.attachments, strict=True)]
 
     def _wake(self) -> None:
         self._changed.set()

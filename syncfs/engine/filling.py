@@ -6,6 +6,7 @@ from typing import Protocol
 
 import trio
 
+from syncfs.crypto.hashing import BytesLike
 from syncfs.engine.fetch import Fetcher, Urgency
 from syncfs.index.feeds import Feeds
 from syncfs.model.errors import BadChunkError, SyncfsError, UnavailableError
@@ -25,7 +26,7 @@ class Sealed(Protocol):
         """Whether a chunk is here."""
         ...
 
-    async def keep(self, found: Sequence[tuple[Address, bytes]]) -> None:
+    async def keep(self, found: Sequence[tuple[Address, BytesLike]]) -> None:
         """Verify chunks and keep them. Raises BadChunkError."""
         ...
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from syncfs.crypto.hashing import BytesLike
 from syncfs.engine.chunks import ChunkCache
 from syncfs.engine.replication import Replicator
 from syncfs.index.feeds import Feeds
@@ -11,7 +12,7 @@ from syncfs.transport.link import Link
 from syncfs.wire.messages import Announce, Chunks, Get, Have, Message
 from syncfs.wire.pieces import MAX_ATTACHED
 
-Answer = tuple[Message, Sequence[bytes]]
+Answer = tuple[Message, Sequence[BytesLike]]
 
 
 class Server:
@@ -43,7 +44,7 @@ class Server:
     async def _get(self, addresses: Sequence[Address]) -> Answer:
         found: list[bytes] = []
         missing: list[bytes] = []
-        attached: list[bytes] = []
+        attached: list[BytesLike] = []
         room = MAX_ATTACHED
         for address in addresses:
             data = await self._chunks.sealed(address)

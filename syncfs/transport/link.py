@@ -8,8 +8,9 @@ Rules:
 - One frame at a time is taken from the session, so that what is urgent overtakes at the next frame.
 - One error ends a link, and everybody who waits for an answer is told.
 
-Memory of one link, at worst: 12 MiB of requests, 34 MiB of half-received messages, SERVING_BUDGET and one reply of what
-is being served and sent, MAX_BACKLOG of posts; a healthy link uses a few hundred KiB.
+Memory of one link, at worst: 12 MiB of requests, 34 MiB of half-received messages, 3 MiB of frames,
+SERVING_BUDGET and one reply of what is being served and sent, MAX_BACKLOG of posts; a healthy link uses a few hundred
+KiB, and 2 MiB once large chunks have passed.
 """
 
 import logging
@@ -22,10 +23,10 @@ from dataclasses import replace
 import trio
 
 from syncfs.model.errors import RefusedError, SyncfsError, UnavailableError
-from syncfs.transport.streams import Stream
+from syncfs.transport.streams import Stream, receive_into
 from syncfs.wire.credentials import Credentials, PeerIdentity
 from syncfs.wire.messages import KIB, Done, Get, Message, Refused, short_reason
-from syncfs.wire.pieces import MAX_ATTACHED, MAX_PLAIN, MIB, MIN_FRAME, Buffer
+from syncfs.wire.pieces import MAX_ATTACHED, MIB, Buffer
 from syncfs.wire.session import Closed, Event, HandshakeDone, Incoming, Ponged, Priority, Reply, Session
 from syncfs.wire.states import State
 
@@ -34,7 +35,7 @@ PING_EVERY = 15.0
 DEAD_AFTER = 45.0
 LINGER = 1.0
 """Seconds for the last words of a link to reach the peer."""
-RECEIVE_BYTES = 512 * KIB
+DISCARD_BYTES = 64 * KIB
 SERVING_BUDGET = 32 * MIB
 MAX_BACKLOG = 32 * MIB
 MAX_OPEN_REQUESTS = 4096
@@ -191,10 +192,10 @@ class Link:
 
     async def _read(self) -> None:
         while not self._session.closed:
-            data = await self._stream.receive_some(RECEIVE_BYTES)
-            self.bytes_in += len(data)
+            count = await receive_into(self._stream, self._session.room())
+            self.bytes_in += count
             self._heard = trio.current_time()
-            self._handle(self._session.receive(data) if data else self._session.receive_eof())
+            self._handle(self._session.received(count) if count else self._session.receive_eof())
             self._wake()
 
     async def _write(self) -> None:
@@ -216,9 +217,9 @@ class Link:
                 self._sending = False
             taken = trio.current_time() - started
             if taken > SLOW_FRAME:
-                session.frame_limit = max(MIN_FRAME, session.frame_limit // 2)
+                session.shorter_frames()
             elif taken < FAST_FRAME:
-                session.frame_limit = min(MAX_PLAIN, session.frame_limit * 2)
+                session.longer_frames()
 
     async def _watch(self) -> None:
         due = trio.current_time()
@@ -328,7 +329,7 @@ async def say_last_words(session: Session, stream: Stream) -> None:
         try:
             await stream.send_all(last_words)
             await stream.send_eof()
-            while await stream.receive_some(RECEIVE_BYTES):
+            while await stream.receive_some(DISCARD_BYTES):
                 pass
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return
@@ -374,8 +375,8 @@ async def _shake_hands(session: Session, stream: Stream) -> list[Event]:
             while session.state is not State.OPEN:
                 for data in session.data_to_send():
                     await stream.send_all(data)
-                data = await stream.receive_some(RECEIVE_BYTES)
-                events = session.receive(data) if data else session.receive_eof()
+                count = await receive_into(stream, session.room())
+                events = session.received(count) if count else session.receive_eof()
                 for event in events:
                     if isinstance(event, Closed):
                         with trio.move_on_after(LINGER):

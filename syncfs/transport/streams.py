@@ -36,6 +36,21 @@ class Addressed(Protocol):
     local: tuple[str, int]
 
 
+async def receive_into(stream: Stream, room: memoryview) -> int:
+    """Wait for bytes and put them at the beginning of `room`; how many, 0 at the end of the stream.
+
+    Raises trio.BrokenResourceError, trio.ClosedResourceError.
+    """
+    if isinstance(stream, trio.SocketStream):
+        try:
+            return await stream.socket.recv_into(room)
+        except OSError as error:
+            raise trio.BrokenResourceError("the socket has failed") from error
+    data = await stream.receive_some(len(room))
+    room[: len(data)] = data
+    return len(data)
+
+
 def parse_endpoint(text: str) -> tuple[str, int]:
     """Host and port of `host:port` or `[v6]:port`. Raises UsageError."""
     host, colon, port = text.strip().rpartition(":")

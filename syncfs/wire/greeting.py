@@ -18,7 +18,9 @@ from syncfs.wire.messages import Hello
 
 PROLOGUE = b"syncfs wire 1"
 """Changes only with the handshake itself; what follows it is negotiated by Hello.versions."""
-VERSIONS = (1,)
+LONG_FRAMES = 2
+"""Since this version a frame may have 1 MiB and 4 KiB of pieces; before, it had at most 256 KiB."""
+VERSIONS = (1, LONG_FRAMES)
 CLOCK_DOUBT = 24 * 3600
 """Seconds of difference from which a text about a certificate also names the clocks."""
 

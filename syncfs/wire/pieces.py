@@ -24,8 +24,10 @@ from syncfs.model.errors import ForeignError
 from syncfs.wire.messages import KIB, MAX_GET
 
 MIB = 1024 * KIB
-MAX_PLAIN = 256 * KIB
-"""Bytes of pieces in one frame."""
+MAX_PLAIN = MIB + 4 * KIB
+"""Bytes of pieces in one frame: the largest chunk, sealed, with what goes before it."""
+FIRST_PLAIN = 256 * KIB
+"""Bytes of pieces in a frame while it is not known how fast the stream is, and that the peer takes longer ones."""
 MAX_HEAD_BYTES = MIB
 """msgpack bytes of one message."""
 MAX_REQUEST = 2 * MIB
@@ -81,7 +83,7 @@ class Parcel:
     kind: Kind
     id: int
     head: bytes
-    attachments: list[bytes]
+    attachments: list[Buffer]
     cost: int
 
 
@@ -160,6 +162,8 @@ class Outbox:
                 first = 0 if message.started else _FIRST
                 if room < _PIECE.size + (message.prelude if first else 1):
                     return frame
+                if first and room < _PIECE.size + message.left <= limit:
+                    return frame  # in the next one it lies in one piece, which its receiver need not copy
                 size = min(message.left, room - _PIECE.size)
                 last = _LAST if size == message.left else 0
                 frame.append(_PIECE.pack((lane | first | last) << 24 | size))
@@ -308,5 +312,13 @@ class Inbox:
 def _assemble(lane: Lane, whole: _Incoming) -> Parcel:
     parts: list[Buffer] = list(whole.parts)
     head = b"".join(_take(parts, whole.head))
-    attachments = [b"".join(_take(parts, size)) if size else b"" for size in whole.sizes]
+    attachments = [_joined(list(_take(parts, size))) if size else b"" for size in whole.sizes]
     return Parcel(lane, whole.kind, whole.id, head, attachments, whole.cost)
+
+
+def _joined(parts: list[Buffer]) -> Buffer:
+    """One attachment; not copied where it is most of one frame, so that no little keeps much in memory."""
+    match parts:
+        case [memoryview(obj=bytes(frame)) as whole] if 2 * len(whole) >= len(frame):
+            return whole
+    return b"".join(parts)

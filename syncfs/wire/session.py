@@ -1,9 +1,9 @@
 """One session with a peer, without input or output: bytes go in and events come out, messages go in and bytes come out.
 
 Rules:
-- Whatever the other side sends, `receive` returns events and raises nothing. The last event is Closed, with the one
-  error that ended the session; after it all input is ignored.
-- How the input is cut into calls of `receive` changes nothing.
+- The peer's bytes are put into `room`, and `received` is told how many. Whatever they are, it returns events and raises
+  nothing. The last event is Closed, with the one error that ended the session; after it all input is ignored.
+- How the input is cut into calls changes nothing.
 - A responder sends no byte before it has verified the first handshake message, so a stranger learns nothing.
 - Who broke a rule is told so in a Goodbye if the channel is encrypted already, and not at all before.
 - All that changes the state goes through the table in wire.states. No clocks: the owner of the session has them.
@@ -18,7 +18,8 @@ from syncfs.crypto.frames import FrameCipher
 from syncfs.crypto.noise import Handshake
 from syncfs.model.errors import ForeignError, RefusedError, SyncfsError, UnavailableError
 from syncfs.wire.credentials import Credentials, PeerIdentity
-from syncfs.wire.greeting import PROLOGUE, check_hello, make_hello
+from syncfs.wire.greeting import LONG_FRAMES, PROLOGUE, check_hello, make_hello
+from syncfs.wire.inflow import Inflow
 from syncfs.wire.messages import (
     ANSWERS,
     CONTROL,
@@ -34,12 +35,14 @@ from syncfs.wire.messages import (
     encode_message,
     short_reason,
 )
-from syncfs.wire.pieces import MAX_PLAIN, Buffer, Inbox, Kind, Lane, Outbox, Parcel
+from syncfs.wire.pieces import FIRST_PLAIN, MAX_PLAIN, MIN_FRAME, Buffer, Inbox, Kind, Lane, Outbox, Parcel
 from syncfs.wire.states import MOVES, Input, State
 
 TAG = 16
 PREFIX = 4
 MAX_FRAME = MAX_PLAIN + TAG
+LARGE_FRAME = 64 * 1024
+"""Larger frames are made in one buffer, one after the other."""
 HANDSHAKE_BYTES = {State.WAIT_FIRST: 48, State.WAIT_SECOND: 96, State.WAIT_THIRD: 64}
 """The handshake messages have no payload, so each has one size and needs no length before it."""
 _LAST_ID = 2**32 - 1
@@ -70,7 +73,7 @@ class Reply:
 
     request_id: int
     message: Message
-    attachments: list[bytes]
+    attachments: list[Buffer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +111,8 @@ class Session:
     ) -> None:
         self.state = State.WAIT_SECOND if initiator else State.WAIT_FIRST
         self.peer: PeerIdentity | None = None
-        self.frame_limit = MAX_PLAIN
-        """Bytes of pieces in the next frames; a slow link wants less, so that urgent messages wait less."""
+        self._frame_limit = FIRST_PLAIN
+        self._frame = bytearray()
         self._credentials = credentials
         self._initiator = initiator
         self._fresh = fresh
@@ -118,7 +121,7 @@ class Session:
             initiator, PROLOGUE, keys.psk0, keys.psk3, credentials.identity.noise_static, random(32)
         )
         self._plain_out: list[bytes] = [self._handshake.write()] if initiator else []
-        self._input = bytearray()
+        self._inflow = Inflow()
         self._wanted = HANDSHAKE_BYTES[self.state]
         self._sender: FrameCipher | None = None
         self._receiver: FrameCipher | None = None
@@ -185,37 +188,76 @@ class Session:
         if not self.closed:
             self._end(Input.LEAVE, reason)
 
-    def data_to_send(self, budget: int = MAX_PLAIN) -> list[bytes | bytearray]:
-        """Bytes to send now, in order: whole frames until `budget` is reached; empty if there is nothing to send."""
-        ready: list[bytes | bytearray] = [*self._plain_out]
+    def longer_frames(self) -> None:
+        """The stream is fast: from now on frames may be twice as long, as far as the peer takes them."""
+        longest = MAX_PLAIN if self.peer is not None and self.peer.version >= LONG_FRAMES else FIRST_PLAIN
+        self._frame_limit = min(2 * self._frame_limit, longest)
+
+    def shorter_frames(self) -> None:
+        """The stream is slow: from now on frames are half as long, so that urgent messages wait less."""
+        self._frame_limit = max(self._frame_limit // 2, MIN_FRAME)
+
+    def data_to_send(self, budget: int = FIRST_PLAIN) -> list[Buffer]:
+        """Bytes to send now, in order: whole frames until `budget` is reached; empty if there is nothing to send.
+
+        They are to be sent before the next call, which may use their memory again.
+        """
+        ready: list[Buffer] = [*self._plain_out]
         self._plain_out.clear()
         if self._sender is None:
             return ready
         self._queue_control()
         size = 0
         while size < budget:
-            pieces = self._outbox.next_frame(self.frame_limit)
+            pieces = self._outbox.next_frame(self._frame_limit)
             if not pieces:
                 break
-            frame = _seal(self._sender, b"".join(pieces))
+            frame = self._seal(self._sender, b"".join(pieces))
             ready.append(frame)
             size += len(frame)
+            if len(frame) > LARGE_FRAME:
+                break
         return ready
+
+    def _seal(self, cipher: FrameCipher, plain: bytes) -> Buffer:
+        """A frame as it travels: length of the ciphertext, which is also authenticated, and the ciphertext."""
+        size = PREFIX + len(plain) + TAG
+        whole = self._frame if size > LARGE_FRAME else bytearray(size)
+        if size > len(whole):
+            whole = self._frame = bytearray(size)
+        frame = memoryview(whole)[:size]
+        prefix = (size - PREFIX).to_bytes(PREFIX, "big")
+        frame[:PREFIX] = prefix
+        cipher.encrypt_into(plain, frame[PREFIX:], prefix)
+        return frame
 
     # --- what we hear ----------------------------------------------------------------------------------------------
 
-    def receive(self, data: Buffer) -> list[Event]:
-        """What these bytes of the peer mean."""
+    def room(self) -> memoryview:
+        """Where the next bytes of the peer are to be put; at least one."""
+        return self._inflow.room(self._wanted)
+
+    def received(self, count: int) -> list[Event]:
+        """What it means that so many bytes of the peer were put at the beginning of `room`."""
+        self._inflow.filled(count)
         events: list[Event] = []
-        rest = memoryview(data)
         try:
-            while not self.closed:
-                unit, rest = self._cut(rest)
-                if unit is None:
-                    break
-                self._receive_unit(unit, events)
+            while not self.closed and self._unit_is_whole():
+                self._receive_unit(self._inflow.take(self._wanted), events)
         except SyncfsError as error:
             events.append(self._fault(error))
+        return events
+
+    def receive(self, data: Buffer) -> list[Event]:
+        """The same for bytes that came in a buffer of their own."""
+        events: list[Event] = []
+        rest = memoryview(data)
+        while rest and not self.closed:
+            room = self.room()
+            count = min(len(room), len(rest))
+            room[:count] = rest[:count]
+            events += self.received(count)
+            rest = rest[count:]
         return events
 
     def receive_eof(self) -> list[Event]:
@@ -230,39 +272,16 @@ class Session:
         self._end(Input.EOF, None)
         return [Closed(str(error), error)]
 
-    def _cut(self, rest: memoryview) -> tuple[memoryview | None, memoryview]:
-        """The next whole handshake message or frame, None if it is not complete, and the input behind it.
-
-        Only what straddles two calls is copied.
-        """
-        while True:
-            start: memoryview | bytearray = rest
-            if self._input or len(rest) < self._wanted:
-                lacking = self._wanted - len(self._input)
-                self._input += rest[:lacking]
-                rest = rest[lacking:]
-                start = self._input
-            if len(start) < self._wanted:
-                return None, rest
-            size = self._unit_size(start)
-            if size == self._wanted:
-                break
-            self._wanted = size
-        unit = memoryview(start)[:size]
-        if start is self._input:
-            self._input = bytearray()
-        else:
-            rest = rest[size:]
-        return unit, rest
-
-    def _unit_size(self, start: memoryview | bytearray) -> int:
-        """The bytes of the handshake message or frame (prefix included) that starts so."""
-        if self.state in HANDSHAKE_BYTES:
-            return HANDSHAKE_BYTES[self.state]
-        size = int.from_bytes(start[:PREFIX], "big")
-        if not TAG < size <= MAX_FRAME:
-            raise ForeignError(f"a peer sent a frame of {size} bytes, more or less than a frame can have")
-        return PREFIX + size
+    def _unit_is_whole(self) -> bool:
+        """Whether the next handshake message or frame is here; `_wanted` is its size once that is known."""
+        if len(self._inflow) < self._wanted:
+            return False
+        if self.state not in HANDSHAKE_BYTES and self._wanted == PREFIX:
+            size = int.from_bytes(self._inflow.peek(PREFIX), "big")
+            if not TAG < size <= MAX_FRAME:
+                raise ForeignError(f"a peer sent a frame of {size} bytes, more or less than a frame can have")
+            self._wanted = PREFIX + size
+        return len(self._inflow) >= self._wanted
 
     def _receive_unit(self, unit: memoryview, events: list[Event]) -> None:
         if self._receiver is None:
@@ -367,7 +386,7 @@ class Session:
         self._move(how)
         self._plain_out.clear()
         self._outbox.clear()
-        self._input = bytearray()
+        self._inflow = Inflow()
         self._inbox = Inbox()
         self._asked.clear()
         self._serving.clear()
@@ -388,12 +407,3 @@ class Session:
 
     def _put_control(self, message: ControlMessage) -> None:
         self._outbox.put(Lane.CONTROL, Kind.POST, 0, encode_message(message))
-
-
-def _seal(cipher: FrameCipher, plain: bytes) -> bytearray:
-    """A frame as it travels: length of the ciphertext, which is also authenticated, and the ciphertext."""
-    prefix = (len(plain) + TAG).to_bytes(PREFIX, "big")
-    frame = bytearray(PREFIX + len(plain) + TAG)
-    frame[:PREFIX] = prefix
-    cipher.encrypt_into(plain, memoryview(frame)[PREFIX:], prefix)
-    return frame

@@ -83,7 +83,7 @@ def test_ourselves():
 
 
 def test_no_common_version():
-    hello = msgspec.structs.replace(make_hello(person("bob"), HASH, True), versions=[2, 3])
+    hello = msgspec.structs.replace(make_hello(person("bob"), HASH, True), versions=[3, 4])
     with pytest.raises(RefusedError, match="update syncfs"):
         judge(person("ann"), None, hello)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from syncfs.model.errors import ForeignError, RefusedError
 from syncfs.wire import messages as m
 from syncfs.wire.pieces import MAX_PLAIN, Kind, Lane
-from syncfs.wire.session import Closed, Event, Session, _seal
+from syncfs.wire.session import Closed, Event, Session
 from syncfs.wire.states import State
 
 from .people import opened, pair
@@ -211,6 +211,7 @@ def test_a_goodbye_instead_of_a_hello_is_a_refusal():
 @given(st.lists(st.binary(max_size=300), max_size=3))
 def test_any_plaintext_from_a_member_gives_events_or_one_end(plains):
     two = opened()
-    assert two.right._sender is not None
-    events = two.left.receive(b"".join(_seal(two.right._sender, plain) for plain in plains))
+    sender = two.right._sender
+    assert sender is not None
+    events = two.left.receive(b"".join(bytes(two.right._seal(sender, plain)) for plain in plains))
     assert sum(isinstance(event, Closed) for event in events) == (two.left.state is State.CLOSED)

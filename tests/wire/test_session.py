@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from syncfs.crypto.keys import Role
 from syncfs.model.errors import ForeignError, RefusedError, UnavailableError
-from syncfs.wire.messages import Announce, Chunks, Done, Get, Have
+from syncfs.wire.messages import KIB, Announce, Chunks, Done, Get, Have
+from syncfs.wire.pieces import MIB
 from syncfs.wire.session import Closed, HandshakeDone, Incoming, Ponged, Priority, Reply
 from syncfs.wire.states import State
 
@@ -23,7 +24,7 @@ def test_the_handshake_tells_each_side_who_the_other_is():
     assert isinstance(right, HandshakeDone)
     assert (left.peer.name, left.peer.role, left.peer.listen_port) == ("bob", Role.READER, 4000)
     assert left.peer.device == person("bob").identity.id
-    assert (right.peer.name, right.peer.role, right.peer.version) == ("ann", Role.WRITER, 1)
+    assert (right.peer.name, right.peer.role, right.peer.version) == ("ann", Role.WRITER, 2)
     assert right.peer.certificate == person("ann").certificate
     assert right.peer.clock == NOW
 
@@ -190,3 +191,35 @@ def test_one_byte_at_a_time():
     two.right.reply(two.right_events[-1], Chunks([A]), [b"slowly"])
     two.exchange(chunk=1)
     assert two.left_events[-1] == Reply(1, Chunks([A]), [b"slowly"])
+
+
+def test_long_frames_are_for_peers_that_know_them(monkeypatch):
+    for versions, longest in (((1,), 256 * KIB), ((1, 2), MIB + 4 * KIB)):
+        monkeypatch.setattr("syncfs.wire.greeting.VERSIONS", versions)
+        two = opened()
+        for _ in range(5):
+            two.left.longer_frames()
+        number = two.right.request(Get([bytes(32)] * 3), Priority.NORMAL)
+        two.exchange()
+        (incoming,) = (event for event in two.left_events if isinstance(event, Incoming))
+        chunks = [bytes([mark]) * MIB for mark in range(3)]
+        two.left.reply(incoming, Chunks([bytes(32)] * 3, []), chunks)
+        sizes = []
+        while sent := two.left.data_to_send(1):
+            sizes += map(len, sent)
+            two.right_events += [event for part in sent for event in two.right.receive(part)]
+        assert max(sizes) == longest + 4 + 16
+        (reply,) = (event for event in two.right_events if isinstance(event, Reply))
+        assert (reply.request_id, reply.attachments) == (number, chunks)
+
+
+def test_slow_streams_get_short_frames_again():
+    two = opened()
+    for _ in range(9):
+        two.left.shorter_frames()
+    number = two.right.request(Get([bytes(32)]), Priority.NORMAL)
+    two.exchange()
+    (incoming,) = (event for event in two.left_events if isinstance(event, Incoming))
+    assert incoming.request_id == number
+    two.left.reply(incoming, Chunks([bytes(32)], []), [bytes(MIB)])
+    assert len(two.left.data_to_send(1)[0]) == 16 * KIB + 4 + 16
