@@ -27,8 +27,9 @@ class _Log:
 
     def below(self, ino: int) -> set[int]:
         """A node and all that is or ever was below it."""
-        inside = {ino}
-        waiting = [ino]
+        groups = self._index.nodes.groups
+        inside = set(groups.of(ino))
+        waiting = list(inside)
         while waiting:
             folder = waiting.pop()
             rows = self._index.database.rows(
@@ -36,7 +37,7 @@ class _Log:
                 "UNION SELECT ino FROM links WHERE parent = ?1 AND deleted = 1",
                 (folder,),
             )
-            new = {below for (below,) in rows} - inside
+            new = {one for (below,) in rows for one in groups.of(below)} - inside
             inside |= new
             waiting += new
         return inside

@@ -231,6 +231,7 @@ class Share:
                 nursery.start_soon(self._keep_versions)
             nursery.start_soon(self.chunks.behind.run)
             nursery.start_soon(self.replicator.run)
+            nursery.start_soon(self.volume.tell_rest)
             if self.filler is not None:
                 nursery.start_soon(self.filler.run)
             if self.store_collector is not None:

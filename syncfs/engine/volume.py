@@ -29,7 +29,7 @@ from syncfs.engine.posix import (
     StatFs,
 )
 from syncfs.engine.room import Room
-from syncfs.engine.stale import other_inodes, stale_names
+from syncfs.engine.stale import Stale
 from syncfs.index.index import Changes, Index, Node
 from syncfs.model.errors import PosixError
 from syncfs.model.records import MAX_NAME, MAX_XATTR_BYTES, NodeRecord, Owner, Times
@@ -56,6 +56,7 @@ class Volume:
         self._naming = Naming(index, feed)
         self._room = Room(index)
         self._watchers: list[Callable[[Invalidation], None]] = []
+        self._stale = Stale(index, self._tell)
         self._own: set[tuple[int, bytes]] = set()
         files.watch(lambda ino: self._tell(InodeChanged(ino, True)))
         self._behind_kernel = False
@@ -95,7 +96,7 @@ class Volume:
 
         Of directories that are shown as one, the kernel changes one and thinks the others are as before.
         """
-        return self._index.nodes.shown_as(ino) == ino and not self._index.merged_inos(ino)
+        return len(self._index.nodes.groups.of(ino)) == 1
 
     def readlink(self, ino: int) -> bytes:
         """The target of a symlink. Raises PosixError."""
@@ -297,11 +298,12 @@ class Volume:
     def applied(self, changes: Changes, *, own: bool) -> None:
         """Records were applied to the index: tell the watchers what they cannot know."""
         self.generation += 1
-        for (parent, name), removed in stale_names(self._index, changes).items():
+        for (parent, name), removed in self._stale.names(changes).items():
             if not own or (parent, name) not in self._own:
                 self._tell(EntryChanged(parent, name, removed))
-        for ino in other_inodes(self._index, changes):
+        for ino in self._stale.other_inodes(changes):
             self._tell(InodeChanged(ino, False))
+        self._stale.note(changes)
         if own and not self._behind_kernel:
             return
         for ino in changes.contents:
@@ -309,6 +311,10 @@ class Volume:
             self._tell(InodeChanged(ino, True))
         for ino in changes.nodes - changes.contents:
             self._tell(InodeChanged(ino, False))
+
+    async def tell_rest(self) -> None:
+        """Tell watchers, in the background, what is too much for one moment."""
+        await self._stale.run()
 
     async def _truncate(self, node: Node, size: int, handle: int | None) -> None:
         try:
@@ -368,7 +374,7 @@ class Volume:
         return Attributes(
             node.ino,
             node.kind | node.mode,
-            node.nlink,
+            self._index.nodes.nlink(node),
             uid,
             gid,
             node.rdev,

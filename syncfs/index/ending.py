@@ -84,10 +84,7 @@ class Ending:
 
     def inside(self, directory: int) -> list[int]:
         """The nodes that a directory shows of its own links."""
-        rows = self._database.rows(
-            "SELECT ino FROM links WHERE parent = ? AND shown_parent IS NOT NULL UNION "
-            "SELECT ino FROM links WHERE shown_parent = ?1", (directory,)
-        )  # fmt: skip
+        rows = self._database.rows("SELECT ino FROM links WHERE shown_parent = ?", (directory,))
         return [ino for (ino,) in rows]
 
     def link_stamps(self, ino: int) -> list[Stamp]:

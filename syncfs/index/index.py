@@ -122,17 +122,23 @@ class Index:
 
     def lookup(self, parent: int, name: bytes) -> Node | None:
         """The node that a name in a directory shows."""
-        row = self.database.read("SELECT ino FROM entries WHERE parent = ? AND name = ?", (parent, name))
-        return None if row is None else self.nodes.get(row[0])
+        for one in self.nodes.groups.of(parent):
+            row = self.database.read("SELECT ino FROM entries WHERE parent = ? AND name = ?", (one, name))
+            if row is not None:
+                return self.nodes.get(row[0])
+        return None
 
     def entry(self, parent: int, name: bytes) -> tuple[Node, LinkRow, Stamp | None] | None:
         """What a name shows: the node, its link, and the head where it is a conflict copy."""
-        row = self.database.read(
-            f"SELECT e.ino, e.head, {_LINK} FROM entries e JOIN links l ON l.id = e.link "
-            "WHERE e.parent = ? AND e.name = ?",
-            (parent, name),
-        )
-        return None if row is None else (self.nodes.must(row[0]), _link(row[2:]), row[1])
+        for one in self.nodes.groups.of(parent):
+            row = self.database.read(
+                f"SELECT e.ino, e.head, {_LINK} FROM entries e JOIN links l ON l.id = e.link "
+                "WHERE e.parent = ? AND e.name = ?",
+                (one, name),
+            )
+            if row is not None:
+                return self.nodes.must(row[0]), _link(row[2:]), row[1]
+        return None
 
     def links_behind(self, parent: int, name: bytes) -> list[LinkRow]:
         """All links that a name stands for, that which keeps the name first.
@@ -144,11 +150,11 @@ class Index:
         if found is None:
             return []
         node, first, _ = found
+        group = self.nodes.groups.of(parent)
         rows = self.database.rows(
-            f"SELECT {_LINK} FROM links l JOIN nodes n ON n.ino = l.ino "
-            "WHERE l.shown_parent = ? AND l.name = ? AND l.link != ? AND (l.ino = ? OR n.kind = ? AND ?) "
-            "ORDER BY n.node",
-            (parent, first.name, first.link, first.ino, stat.S_IFDIR, node.is_directory),
+            f"SELECT {_LINK} FROM links l JOIN nodes n ON n.ino = l.ino WHERE l.shown_parent IN ({_marks(group)}) "
+            "AND l.name = ? AND l.link != ? AND (l.ino = ? OR n.kind = ? AND ?) ORDER BY n.node",
+            (*group, first.name, first.link, first.ino, stat.S_IFDIR, node.is_directory),
         )
         return [first, *(_link(row) for row in rows)]
 
@@ -173,7 +179,7 @@ class Index:
             "WHERE n.view_of = ? AND e.head IS NOT NULL ORDER BY e.cookie",
             (ino,),
         )
-        return [(parent, name, Stamp(head)) for parent, name, head in rows]
+        return [(self.nodes.groups.shown_as(parent), name, Stamp(head)) for parent, name, head in rows]
 
     def undone_moves(self) -> list[LinkRow]:
         """The links of directories that are not where their record puts them; whoever moves one writes these anew."""
@@ -182,21 +188,23 @@ class Index:
 
     def is_empty(self, parent: int) -> bool:
         """Whether a directory shows nothing."""
-        return self.database.read("SELECT 1 FROM entries WHERE parent = ? LIMIT 1", (parent,)) is None
+        group = self.nodes.groups.of(parent)
+        return self.database.read(f"SELECT 1 FROM entries WHERE parent IN ({_marks(group)}) LIMIT 1", group) is None
 
     def parent_of(self, ino: int) -> int | None:
         """The directory in which a node is shown (any of them for a node with several names)."""
-        row = self.database.read("SELECT parent FROM entries WHERE ino = ? LIMIT 1", (ino,))
-        return None if row is None else row[0]
+        place = self.place_of(ino)
+        return None if place is None else place[0]
 
     def place_of(self, ino: int) -> tuple[int, bytes] | None:
         """One (parent, name) that shows a node."""
         row = self.database.read("SELECT parent, name FROM entries WHERE ino = ? LIMIT 1", (ino,))
-        return None if row is None else (row[0], row[1])
+        return None if row is None else (self.nodes.groups.shown_as(row[0]), row[1])
 
     def path_of(self, ino: int) -> bytes | None:
         """One path from the root of the share to a node, without a leading slash; None where it is not shown."""
         names: list[bytes] = []
+        ino = self.nodes.groups.shown_as(ino)
         while ino != ROOT_INO:
             place = self.place_of(ino)
             if place is None or len(names) > 4096:
@@ -213,16 +221,10 @@ class Index:
                 node = self.lookup(node.ino, name) if node else None
         return node
 
-    def merged_inos(self, ino: int) -> frozenset[int]:
-        """The directories that are shown as one with this one, which stands for them."""
-        return self._view.merged_with(ino)
-
     def merged_with(self, ino: int) -> list[NodeId]:
         """The directories that are shown as one with this one, itself first."""
-        rows = self.database.rows(
-            "SELECT node FROM nodes WHERE view_of = ? AND kind = ? ORDER BY node", (ino, stat.S_IFDIR)
-        )
-        return [self.nodes.must(ino).node, *(NodeId(row[0]) for row in rows)]
+        others = sorted(self.nodes.must(one).node for one in self.nodes.groups.of(ino) if one != ino)
+        return [self.nodes.must(ino).node, *others]
 
     def heads_of(self, ino: int) -> tuple[Stamp, ...]:
         """All heads of a file, greatest stamp first; of a conflict copy, its head."""
@@ -267,6 +269,10 @@ class Index:
         """A share-wide setting."""
         row = self.database.read("SELECT value FROM settings WHERE key = ?", (key,))
         return None if row is None else row[0]
+
+
+def _marks(group: Sequence[int]) -> str:
+    return ", ".join("?" * len(group))
 
 
 def _link(row: Sequence[Any]) -> LinkRow:

@@ -1,5 +1,7 @@
 """The rows of links: reading them, and moving them in and out of the places where they are shown."""
 
+from collections.abc import Iterable
+
 import msgspec
 
 from syncfs.index.database import IndexDatabase
@@ -9,7 +11,7 @@ _COLUMNS = "id, link, ino, parent, name, deleted, seen, stamp, time, shown_paren
 
 
 class Link(msgspec.Struct, frozen=True, gc=False):
-    """A link: `shown_parent` is None where it is not shown (see schema.py)."""
+    """A link: `shown_parent` is `parent`, or None where it is not shown (see schema.py)."""
 
     id: int
     link: LinkId
@@ -44,25 +46,28 @@ class LinkTable:
         """All links of a node."""
         return [Link(*row) for row in self._database.rows(f"SELECT {_COLUMNS} FROM links WHERE ino = ?", (ino,))]
 
-    def at(self, parent: int, name: bytes) -> list[Link]:
-        """The links that are shown at a place."""
-        rows = self._database.rows(f"SELECT {_COLUMNS} FROM links WHERE shown_parent = ? AND name = ?", (parent, name))
-        return [Link(*row) for row in rows]
+    def at(self, group: Iterable[int], name: bytes) -> list[Link]:
+        """The links that are shown under a name in these directories."""
+        statement = f"SELECT {_COLUMNS} FROM links WHERE shown_parent = ? AND name = ?"
+        return [Link(*row) for parent in group for row in self._database.rows(statement, (parent, name))]
 
-    def any_at(self, parent: int, name: bytes) -> bool:
-        """Whether any link is shown at a place."""
-        return (
-            self._database.read("SELECT 1 FROM links WHERE shown_parent = ? AND name = ?", (parent, name)) is not None
-        )
+    def any_at(self, group: Iterable[int], name: bytes) -> bool:
+        """Whether any link is shown under a name in these directories."""
+        statement = "SELECT 1 FROM links WHERE shown_parent = ? AND name = ?"
+        return any(self._database.read(statement, (parent, name)) is not None for parent in group)
 
     def any_in(self, directory: int) -> bool:
         """Whether a directory has any living link of its own (not of those that are shown as one with it)."""
-        found = self._database.read(
-            "SELECT 1 FROM links WHERE shown_parent = ?1 AND parent = ?1 LIMIT 1", (directory,)
-        ) or self._database.read(
-            "SELECT 1 FROM links WHERE parent = ? AND shown_parent != parent LIMIT 1", (directory,)
+        return self._database.read("SELECT 1 FROM links WHERE shown_parent = ? LIMIT 1", (directory,)) is not None
+
+    def common_names(self, one: int, other: int) -> list[bytes]:
+        """The names under which links are shown in both of two directories; looks up each name of the first."""
+        rows = self._database.rows(
+            "SELECT DISTINCT a.name FROM links a CROSS JOIN links b "
+            "WHERE a.shown_parent = ? AND b.shown_parent = ? AND b.name = a.name",
+            (one, other),
         )
-        return found is not None
+        return [name for (name,) in rows]
 
     def own(self, node: NodeId) -> tuple[Link, int | None, bytes | None] | None:
         """The one link that may place a directory, and where its record puts it where that differs."""
@@ -83,17 +88,6 @@ class LinkTable:
     def show(self, link: int, parent: int | None) -> None:
         """Show a link in a directory, or nowhere."""
         self._database.write("UPDATE links SET shown_parent = ? WHERE id = ?", (parent, link))
-
-    def show_all(self, directory: int, before: int, after: int) -> list[bytes]:
-        """Show the links of a directory, shown in directory `before` so far, in `after`; tells their names."""
-        if before == directory:
-            where = "shown_parent = ? AND parent = ?"
-        else:
-            where = "shown_parent = ? AND parent = ? AND shown_parent != parent"
-        names = [name for (name,) in self._database.rows(f"SELECT name FROM links WHERE {where}", (before, directory))]
-        if names:
-            self._database.write(f"UPDATE links SET shown_parent = ? WHERE {where}", (after, before, directory))
-        return names
 
     def place(self, link: int, parent: int, name: bytes, recorded: tuple[int, bytes] | None) -> None:
         """Let a link take effect at a place, and not (yet) be shown; `recorded` is its record's place if another."""

@@ -219,8 +219,7 @@ class Moment:
         """The records that put a link into a directory, deleted ones included."""
         found: dict[bytes, PastLink] = {}
         for where in (
-            "l.shown_parent = ?2 AND l.parent = ?2",
-            "l.parent = ?2 AND l.shown_parent != l.parent",
+            "l.shown_parent = ?2",
             "l.parent = ?2 AND l.deleted = 1",
             "l.recorded_parent = ?2 AND l.recorded_parent IS NOT NULL",
         ):

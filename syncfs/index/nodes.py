@@ -6,11 +6,13 @@ one row written once, however many of its records came together. Whoever joins t
 """
 
 import stat
+from operator import itemgetter
 from typing import Any
 
 import msgspec
 
 from syncfs.index.database import IndexDatabase
+from syncfs.index.groups import Groups
 from syncfs.index.schema import ROOT_INO
 from syncfs.model.ids import NO_STAMP, ROOT_NODE, STAMP_BYTES, NodeId, Stamp
 
@@ -114,6 +116,7 @@ class NodeTable:
 
     def __init__(self, database: IndexDatabase) -> None:
         self._database = database
+        self.groups = Groups(database)
         self._cache: dict[int, Node] = {}
         self._inos: dict[bytes, int] = {}
         self._new: dict[int, None] = {}
@@ -134,6 +137,7 @@ class NodeTable:
         self._new.clear()
         self._stale.clear()
         self._next = self._first_free()
+        self.groups.forget_cached()
 
     def flush(self) -> None:
         """Write all changes to the database."""
@@ -161,6 +165,13 @@ class NodeTable:
 
     def listed(self, parent: int, after: int, limit: int) -> list[tuple[int, bytes, Node]]:
         """Entries (cookie, name, node) of a directory in lasting order, after a cookie."""
+        group = self.groups.of(parent)
+        if len(group) == 1:
+            return self._listed(parent, after, limit)
+        found = [entry for one in group for entry in self._listed(one, after, limit)]
+        return sorted(found, key=itemgetter(0))[:limit]
+
+    def _listed(self, parent: int, after: int, limit: int) -> list[tuple[int, bytes, Node]]:
         rows = self._database.rows(
             "SELECT cookie, name, ino FROM entries WHERE parent = ? AND cookie > ? ORDER BY cookie LIMIT ?",
             (parent, after, limit),
@@ -209,16 +220,19 @@ class NodeTable:
         self.changed.add(ino)
         return node
 
-    def merged(self) -> list[tuple[int, int]]:
-        """The directories that are shown as one with another, and that one."""
-        return self._database.rows(
-            "SELECT ino, view_of FROM nodes WHERE view_of IS NOT NULL AND kind = ?", (stat.S_IFDIR,)
-        )
-
     def shown_as(self, ino: int) -> int:
         """The directory that stands for a directory, which is itself unless it is shown as one with another."""
-        node = self.get(ino)
-        return node.view_of if node is not None and node.view_of is not None and node.is_directory else ino
+        return self.groups.shown_as(ino)
+
+    def show_as(self, directory: int, other: int | None) -> None:
+        """Let a directory be shown as part of another, or of none."""
+        self.set(directory, view_of=other)
+        self.groups.show_as(directory, other)
+
+    def nlink(self, node: Node) -> int:
+        """The count of links that stat(2) shows, of directories that are shown as one for all of them."""
+        group = self.groups.of(node.ino)
+        return node.nlink if len(group) == 1 else 2 + sum(self.must(ino).nlink - 2 for ino in group)
 
     def _first_free(self) -> int:
         row = self._database.read("SELECT seq FROM sqlite_sequence WHERE name = 'nodes'")

@@ -1,11 +1,15 @@
 """What one place shows: the entries of a name in a directory, from the links that are shown there.
 
+A directory is here all those that are shown as one with it (groups.py). An entry is a row of that one of them which has
+the link by which the name is kept.
+
 The common place has one link, of a node without conflict copies, and shows just that. Otherwise `model.directory`
 decides, name by name; only the appearance of a real name that looks like a conflict name may touch other names.
 """
 
 import stat
 from collections import OrderedDict
+from collections.abc import Sequence
 
 from syncfs.index.copies import Copies
 from syncfs.index.entries import Entry, EntryTable, What
@@ -32,19 +36,10 @@ class Places:
         # First in, first out: directories that were merged and then moved into each other seem to be a cycle until the
         # place further up is derived, and what is in a cycle could go on marking itself for ever.
         self._marked: OrderedDict[Place, None] = OrderedDict()
-        self._merged: dict[int, frozenset[int]] = {}
-        self.forget_cached()
 
     def forget_cached(self) -> None:
-        """Forget what is marked, and read again what is kept in memory, after a rollback."""
+        """Forget what is marked, after a rollback."""
         self._marked.clear()
-        self._merged.clear()
-        for ino, shown in self._nodes.merged():
-            self._merged[shown] = self.merged_with(shown) | {ino}
-
-    def merged_with(self, directory: int) -> frozenset[int]:
-        """The directories that are shown as one with this one, and do not stand for it."""
-        return self._merged.get(directory, frozenset())
 
     def mark(self, parent: int | None, name: bytes) -> None:
         """Something changed at a place, if it is one."""
@@ -54,8 +49,7 @@ class Places:
     def mark_odd(self) -> None:
         """The names of devices changed: mark all places that have conflict names."""
         for parent in self._entries.odd:
-            for origin in self._entries.origins(parent):
-                self._marked[parent, origin] = None
+            self._mark_origins(parent)
 
     @property
     def is_settled(self) -> bool:
@@ -65,44 +59,49 @@ class Places:
     def settle_one(self) -> None:
         """Derive again what one of the marked places shows."""
         (parent, name), _ = self._marked.popitem(last=False)
-        links = self._links.at(parent, name)
-        here = self._entries.at(parent, name)
-        if parent not in self._entries.odd and len(links) <= 1 and self._are_plain(links):
-            if links:
-                self._entries.put(parent, name, What(links[0].ino, links[0].id), here)
-            elif here is not None:
-                self._entries.remove(parent, here)
+        group = self._nodes.groups.of(parent)
+        links = self._links.at(group, name)
+        here = self._entries.at(group, name)
+        if len(links) <= 1 and self._are_plain(links) and self._entries.odd.isdisjoint(group):
+            for link in links:
+                self._entries.put(link.parent, name, What(link.ino, link.id), here)
+            for entry in () if links else here:
+                self._entries.remove(entry)
             return
-        real = here if here is not None and here.what.origin is None else None
-        if MARK in name and (real is None) != (not links):
-            for origin in self._entries.origins(parent):
-                self.mark(parent, origin)
-        before = [*self._entries.of_origin(parent, name), *([real] if real else [])]
-        self._change(parent, name, {entry.name: entry for entry in before}, self._wanted(parent, links))
+        real = [entry for entry in here if entry.what.origin is None]
+        if MARK in name and bool(real) != bool(links):
+            for one in group:
+                self._mark_origins(one)
+        self._change(group, [*self._entries.of_origin(group, name), *real], self._wanted(group, links))
+
+    def _mark_origins(self, parent: int) -> None:
+        for origin in self._entries.origins((parent,)):
+            self.mark(parent, origin)
 
     def _are_plain(self, links: list[Link]) -> bool:
         node = self._nodes.must(links[0].ino) if links else None
         return node is None or (node.copies is None and node.view_of is None)
 
-    def _change(self, parent: int, name: bytes, before: dict[bytes, Entry], wanted: dict[bytes, What]) -> None:
-        for entry in before.values():
+    def _change(self, group: Sequence[int], before: list[Entry], wanted: dict[bytes, tuple[int, What]]) -> None:
+        for entry in before:
             if entry.name not in wanted:
-                self._entries.remove(parent, entry)
-        for shown_name, what in wanted.items():
-            old = before.get(shown_name)
+                self._entries.remove(entry)
+        for name, (parent, what) in wanted.items():
             # What another name showed here is marked, too, and goes elsewhere or vanishes.
-            self._entries.put(parent, shown_name, what, old or self._entries.at(parent, shown_name))
+            old = [entry for entry in before if entry.name == name] or self._entries.at(group, name)
+            self._entries.put(parent, name, what, old)
 
-    def _wanted(self, parent: int, links: list[Link]) -> dict[bytes, What]:
+    def _wanted(self, group: Sequence[int], links: list[Link]) -> dict[bytes, tuple[int, What]]:
         by_link = {link.link: link for link in links}
-        shown = name_view([self._candidate(link) for link in links], lambda name: self._links.any_at(parent, name))
-        wanted: dict[bytes, What] = {}
+        shown = name_view([self._candidate(link) for link in links], lambda name: self._links.any_at(group, name))
+        wanted: dict[bytes, tuple[int, What]] = {}
         for entry in shown:
             link = by_link[entry.link]
             ino = link.ino
             if entry.head is not None:
                 ino = self._copies.ino_of(self._nodes.must(ino), entry.head)
-            wanted[entry.name] = What(ino, link.id, None if entry.name == entry.base else entry.base, entry.head)
+            origin = None if entry.name == entry.base else entry.base
+            wanted[entry.name] = link.parent, What(ino, link.id, origin, entry.head)
             self._merge(link.ino, entry)
         return wanted
 
@@ -115,17 +114,19 @@ class Places:
 
     def show_as(self, directory: int, other: int | None) -> None:
         """Show a directory as one with another (None: by itself), with all links in it."""
-        before = self._nodes.must(directory).view_of
-        if before == other:
+        if self._nodes.must(directory).view_of == other:
             return
-        self._nodes.set(directory, view_of=other)
-        if before is not None:
-            self._merged[before] = self.merged_with(before) - {directory}
-        if other is not None:
-            self._merged[other] = self.merged_with(other) | {directory}
-        for name in self._links.show_all(directory, before or directory, other or directory):
-            self.mark(before or directory, name)
-            self.mark(other or directory, name)
+        groups = self._nodes.groups
+        before = groups.of(directory)
+        self._nodes.show_as(directory, other)
+        others = set(before).symmetric_difference(groups.of(directory))
+        self._entries.regroup(directory, others)
+        for one in others:
+            for name in self._links.common_names(directory, one):
+                self.mark(directory, name)
+                self.mark(one, name)
+            self._mark_origins(one)
+        self._mark_origins(directory)
 
     def _candidate(self, link: Link) -> Candidate:
         node = self._nodes.must(link.ino)

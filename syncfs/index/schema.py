@@ -11,7 +11,7 @@ from sqlite_utils.migrations import Migrations
 
 from syncfs.model.errors import DamagedIndexError, NewerFormatError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised with every migration; an index of a greater version is left untouched."""
 
 ROOT_INO = 1
@@ -40,7 +40,7 @@ CREATE INDEX segments_of_device ON segments (device, last);
 -- head: the version that the node's names show, NULL if never written; size, content_mtime: of that version.
 -- copies: stamps, joined, of heads that conflict copies show; hidden: of heads that nothing shows; normally both NULL.
 -- mtime is that of the times group; the later of the stamps of head and times group decides which one shows.
--- nlink: names shown; in a folder that is shown 2 + its folders, else 0. What is in a folder that is not shown, because
+-- nlink: names shown; in a folder that is shown, itself or as part of another, 2 + its folders, else 0. What is in a folder that is not shown, because
 -- a folder above it has not arrived, does not count.
 -- view_of: in a folder, the folder as one with which it is shown; otherwise the row stands for a conflict copy and this
 -- is the file of which it shows a head. Its node id is that which the copy gets when it becomes a file of its own.
@@ -56,8 +56,8 @@ CREATE TABLE nodes (
 CREATE INDEX nodes_views ON nodes (view_of) WHERE view_of IS NOT NULL;
 
 -- links, the winning record of each. parent, name: where it takes effect; recorded_parent, recorded_name: where its
--- record puts it, NULL if that is the same, as it is but for undone moves. shown_parent: the folder in which it is
--- shown, not parent where that is shown as one with another; NULL if the link is dead or its node has not arrived.
+-- record puts it, NULL if that is the same, as it is but for undone moves. shown_parent: the same as parent, or NULL if
+-- the link is dead or its node has not arrived.
 -- seen: stamps, joined, of the heads any delete had seen. from_parent 0: the record does not tell where it was before.
 CREATE TABLE links (
     id INTEGER PRIMARY KEY, link BLOB UNIQUE NOT NULL, ino INTEGER NOT NULL, parent INTEGER NOT NULL,
@@ -67,13 +67,13 @@ CREATE TABLE links (
 );
 CREATE INDEX links_of_place ON links (shown_parent, name) WHERE shown_parent IS NOT NULL;
 CREATE INDEX links_of_node ON links (ino);
-CREATE INDEX links_elsewhere ON links (parent) WHERE shown_parent != parent;
 CREATE INDEX links_undone ON links (link) WHERE recorded_parent IS NOT NULL;
 CREATE INDEX links_revived ON links (ino) WHERE deleted = 1 AND shown_parent IS NOT NULL;
 
 -- the visible tree, derived from links, nodes and versions. cookie: lasting position in a listing; link: the one that
 -- keeps the name. origin: NULL where the name is the link's own, else the name that had a conflict; head: NULL for the
--- node's main head. Folders that are not shown, because one above them has not arrived, have entries too.
+-- node's main head. parent is that of the link. Folders that are not shown, because one above them has not arrived,
+-- have entries too; of folders that are shown as one, each has its own.
 CREATE TABLE entries (
     cookie INTEGER PRIMARY KEY AUTOINCREMENT, parent INTEGER NOT NULL, name BLOB NOT NULL, ino INTEGER NOT NULL,
     link INTEGER NOT NULL, origin BLOB, head BLOB, UNIQUE (parent, name)
@@ -137,6 +137,20 @@ CREATE TABLE setting_changes (
 ) WITHOUT ROWID;
 """
 
+_ENTRIES_WITH_THEIR_LINKS = """
+-- Before, folders that are shown as one had all their entries in the one that stands for them.
+UPDATE entries SET parent = (SELECT l.parent FROM links l WHERE l.id = entries.link)
+WHERE parent IN (SELECT view_of FROM nodes WHERE view_of IS NOT NULL AND kind = 16384);
+UPDATE links SET shown_parent = parent WHERE shown_parent != parent;
+UPDATE nodes SET nlink = 2 + (
+    SELECT count(*) FROM entries e JOIN nodes n ON n.ino = e.ino WHERE e.parent = nodes.ino AND n.kind = 16384
+) WHERE kind = 16384 AND (
+    nlink > 0 AND ino IN (SELECT view_of FROM nodes WHERE view_of IS NOT NULL)
+    OR view_of IN (SELECT ino FROM nodes WHERE nlink > 0)
+);
+DROP INDEX IF EXISTS links_elsewhere;
+"""
+
 
 def _create_tables(database: Database) -> None:
     _run(database, _TABLES)
@@ -144,6 +158,10 @@ def _create_tables(database: Database) -> None:
 
 def _create_setting_changes(database: Database) -> None:
     _run(database, _SETTING_CHANGES)
+
+
+def _move_entries(database: Database) -> None:
+    _run(database, _ENTRIES_WITH_THEIR_LINKS)
 
 
 def _run(database: Database, tables: str) -> None:
@@ -166,6 +184,7 @@ def migrate(connection: sqlite3.Connection) -> None:
         migrations = Migrations("index")
         migrations(name="1-tables")(_create_tables)
         migrations(name="2-setting-changes")(_create_setting_changes)
+        migrations(name="3-entries-with-their-links")(_move_entries)
         migrations.apply(Database(connection))
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     except sqlite3.DatabaseError as error:

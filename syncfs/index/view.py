@@ -85,10 +85,6 @@ class View:
         """A directory came, went or was placed elsewhere."""
         self._moves.changed(node)
 
-    def merged_with(self, directory: int) -> frozenset[int]:
-        """The directories that are shown as one with this one, and do not stand for it."""
-        return self._places.merged_with(directory)
-
     @property
     def undoes_moves(self) -> bool:
         """Whether any directory is not where its record puts it."""
@@ -168,7 +164,7 @@ class View:
         shown = self._shown_folder(node, links) if node.is_directory else self._shown_file(node, links)
         revived = False
         for link in links:
-            parent = self._nodes.shown_as(link.parent) if link.link in shown else None
+            parent = link.parent if link.link in shown else None
             if parent is not None:
                 revived |= bool(link.deleted)
             if parent != link.shown_parent:

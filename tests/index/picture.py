@@ -74,7 +74,8 @@ def seen_by_index(index: Index) -> dict[bytes, Seen]:
 
 def _seen(index: Index, node: Node, base: Node, is_copy: bool, links: tuple[bytes, ...]) -> Seen:
     merged = tuple(index.merged_with(node.ino)) if node.is_directory else ()
-    return Seen(base.node, node.kind, node.mode, is_copy, node.head, node.size, node.nlink, merged, links)
+    nlink = index.nodes.nlink(node)
+    return Seen(base.node, node.kind, node.mode, is_copy, node.head, node.size, nlink, merged, links)
 
 
 def seen_by_model(state: State) -> dict[bytes, Seen]:
@@ -150,6 +151,7 @@ class Shadow:
 
     nodes: dict[int, Node] = field(default_factory=dict)
     entries: dict[tuple[int, bytes], int] = field(default_factory=dict)
+    """What names show, by the directory that stands for all that are shown as one with it."""
 
     def take(self, index: Index) -> Changes:
         """Follow an index."""
@@ -160,21 +162,31 @@ class Shadow:
             if before is not None and before.head != node.head:
                 assert ino in changes.contents
             self.nodes[ino] = node
-        for place, before_ino in changes.entries.items():
-            if place in self.entries:
+        regrouped = {ino for pair in changes.regrouped for ino in pair}
+        for (parent, name), before_ino in changes.entries.items():
+            if (parent, name) in self.entries and parent not in regrouped:
                 assert before_ino is not None
             assert before_ino is None or before_ino in self.nodes
+            place = index.nodes.shown_as(parent), name
             shown = index.lookup(*place)
             if shown is None:
                 self.entries.pop(place, None)
             else:
                 self.entries[place] = shown.ino
+        if regrouped:
+            self.entries = {place: ino for place, ino in self.entries.items() if place[0] not in regrouped}
+        for ino in map(index.nodes.shown_as, regrouped):
+            self.entries |= {(ino, name): node.ino for _, name, node in index.nodes.listed(ino, 0, 10**6)}
         return changes
 
     def check(self, index: Index) -> None:
         """The copy is the same as what it follows."""
         rows = index.database.rows("SELECT parent, name, ino FROM entries")
-        assert self.entries == {(parent, name): ino for parent, name, ino in rows}
+        shown = {(index.nodes.shown_as(parent), name): ino for parent, name, ino in rows}
+        assert self.entries == shown
+        assert len(shown) == len(rows)
+        assert not index.database.rows("SELECT 1 FROM entries e JOIN links l ON l.id = e.link WHERE l.parent != e.parent")
+        assert not index.database.rows("SELECT 1 FROM links WHERE shown_parent != parent")
         index.nodes.forget_cached()
         inos = [ino for (ino,) in index.database.rows("SELECT ino FROM nodes")]
         assert {ino: node for ino, node in self.nodes.items() if ino != ROOT_INO} == {
