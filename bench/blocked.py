@@ -10,14 +10,17 @@ with N files, and meet; one of these was given another name meanwhile; what a pe
 import argparse
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import trio
 
@@ -29,23 +32,44 @@ LONG_S = 0.1
 WATCH = "--watch"
 
 
+class Turn(NamedTuple):
+    """A turn of the loop: when it ended (time.monotonic), how long it took, its processor time, and whose it was most."""
+
+    ended: float
+    took: float
+    used: float
+    task: str
+
+
 class Turns(trio.abc.Instrument):
-    """Notes each turn of the loop that is not short: when it ended, how long it took, and its processor time, in s."""
+    """Notes each turn of the loop that is not short, and which task took most of it."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("a", buffering=1)
         self._began: tuple[float, float] | None = None
+        self._step_began = 0.0
+        self._longest = (0.0, "")
 
     def after_io_wait(self, timeout: float) -> None:
         """A turn begins."""
         self._began = time.monotonic(), time.thread_time()
+        self._longest = (0.0, "")
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        """A task goes on."""
+        self._step_began = time.monotonic()
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        """It waits again, or is over."""
+        self._longest = max(self._longest, (time.monotonic() - self._step_began, task.name))
 
     def before_io_wait(self, timeout: float) -> None:
-        """It is over."""
+        """The turn is over."""
         if self._began is not None:
             now = time.monotonic()
             if now - self._began[0] > NOTED_S:
-                self._file.write(f"{now} {now - self._began[0]} {time.thread_time() - self._began[1]}\n")
+                turn = Turn(now, now - self._began[0], time.thread_time() - self._began[1], self._longest[1])
+                self._file.write(json.dumps(turn) + "\n")
 
 
 class Peer:
@@ -75,7 +99,7 @@ class Peer:
         """Mount."""
         words = [WATCH, str(self._turns), "mount", NAME, str(self.mount), "-f"]
         self._process = subprocess.Popen([sys.executable, "-m", "bench.blocked", *words], env=self._environment)
-        until(lambda: os.path.ismount(self.mount))  # noqa: PTH110 - Path.is_mount resolves, which asks the mount
+        until(lambda: os.path.ismount(self.mount))
 
     def stop(self) -> None:
         """Unmount, if it is mounted."""
@@ -84,15 +108,17 @@ class Peer:
             self._process.wait()
             self._process = None
 
-    def turns(self, since: float) -> list[tuple[float, float]]:
-        """The turns that ended since a time of time.monotonic: how long, and how much of it on the processor."""
-        rows = [list(map(float, line.split())) for line in self._turns.read_text().splitlines()]
-        return [(wall, used) for ended, wall, used in rows if ended >= since] or [(0, 0)]
+    def turns(self, since: float) -> list[Turn]:
+        """The turns that ended since a time of time.monotonic."""
+        turns = [Turn(*json.loads(line)) for line in self._turns.read_text().splitlines()]
+        return [turn for turn in turns if turn.ended >= since]
 
     def device(self) -> str:
         """Its id."""
-        status = json.loads(self.syncfs("status", NAME, "--json"))
-        return str(status["device"])
+        (share,) = (self.home / "shares").iterdir()
+        with closing(sqlite3.connect(f"file:{share}/index.db?mode=ro", uri=True)) as index:
+            (name,) = index.execute("SELECT hex(substr(stamp, 9)) FROM links WHERE name = ?", (b"undone",)).fetchone()
+        return str(name).lower()
 
     @property
     def _environment(self) -> dict[str, str]:
@@ -176,11 +202,11 @@ def measure(place: Path, peers: list[Peer], files: int, undone: int) -> None:
     began = time.monotonic()
     third.start()
     until(lambda: shows(first, "work", 2 * files) and shows(third, "work", 2 * files))
-    report(f"two directories of {files} files become one", began, first, third)
+    report(f"two directories of {files} files become one", began, first)
     began = time.monotonic()
     second.start()
     until(lambda: all(shows(peer, name, files) for peer in peers for name in ("work", "play")))
-    report("the two part", began, first, third)
+    report("the two part", began, first)
 
     since = datetime.now(UTC)
     time.sleep(1)
@@ -221,11 +247,11 @@ def report(what: str, began: float, *peers: Peer) -> None:
     """One line."""
     total = time.monotonic() - began
     turns = [turn for peer in peers for turn in peer.turns(began)]
-    wall, used = max(turns)
-    most_used = max(used for _, used in turns)
+    longest = max(turns, key=lambda turn: turn.took, default=Turn(0, 0, 0, ""))
+    busiest = max(turns, key=lambda turn: turn.used, default=longest)
     print(
-        f"{what}: longest turn {wall * 1000:.0f} ms (processor {used * 1000:.0f} ms; most of any turn "
-        f"{most_used * 1000:.0f} ms), {sum(wall > LONG_S for wall, _ in turns)} over {LONG_S * 1000:.0f} ms, "
+        f"{what}: longest turn {longest.took * 1000:.0f} ms, most processor time of any {busiest.used * 1000:.0f} ms "
+        f"({busiest.task}), {sum(turn.took > LONG_S for turn in turns)} over {LONG_S * 1000:.0f} ms, "
         f"all done after {total:.1f} s",
         flush=True,
     )

@@ -17,6 +17,8 @@ from syncfs.model.records import LinkRecord, NodeRecord, Record, SettingRecord, 
 
 RESTORING = "restoring "
 """The key of a setting, followed by a device in hex."""
+GOING_ON = "goes on"
+"""Its value where what was told before goes on, after others had their turn."""
 
 
 def harms(index: Index, records: Sequence[Record], device: DeviceId, within: int, counted: set[int]) -> list[Harm]:

@@ -5,16 +5,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+import trio
+
 from syncfs.engine.feed import Feed
 from syncfs.engine.files import Files
 from syncfs.engine.finding import device_name, find, kept_versions, nanoseconds, pick_device, pick_version
-from syncfs.engine.harm import restoring
+from syncfs.engine.harm import GOING_ON, restoring
 from syncfs.engine.holding import UNDONE, accepting
 from syncfs.engine.putting import Putter, past_path
 from syncfs.engine.replication import Replicator
 from syncfs.engine.trees import TreePutter
 from syncfs.engine.undo import undo
 from syncfs.engine.volume import Volume
+from syncfs.index.database import Reader
 from syncfs.index.index import ROOT_INO, Index, VersionRow
 from syncfs.index.moment import Moment, PastEntry, PastNode
 from syncfs.model.errors import UsageError
@@ -49,6 +52,7 @@ class History:
         self._volume = volume
         self._replicator = replicator
         self._is_here = is_here
+        self._busy = trio.Lock()
 
     def versions(self, path: bytes) -> list[VersionReport]:
         """The kept versions of a file, newest first. Raises UsageError where there never was one."""
@@ -87,9 +91,14 @@ class History:
         """Put an old state back. Raises UsageError, PosixError, SetupError, UnavailableError."""
         feed = self._writable()
         await self._files.settle_all()
-        with self._volume.behind_kernel(), self._on_purpose(feed, f"restore {shown_path(path)}"):
-            putter = Putter(self._index, feed)
-            report = self._restore(putter, path, version, time, to)
+        async with self._busy:
+            feed.commit()
+            with (
+                self._index.database.reader() as rows,
+                self._volume.behind_kernel(),
+                self._on_purpose(feed, f"restore {shown_path(path)}"),
+            ):
+                report = await self._restore(Putter(self._index, feed, self._turn), rows, path, version, time, to)
         await feed.durable()
         return report
 
@@ -100,10 +109,12 @@ class History:
         await self._files.settle_all()
         sequence = self._replicator.holding.accept(who)
         await self._replicator.let_through(who)
-        with self._volume.behind_kernel():
-            with self._on_purpose(feed, f"undo {device} since {since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"):
-                done = undo(self._index, Putter(self._index, feed), who, nanoseconds(since))
-            self._decide(feed, who, f"{sequence}{UNDONE}")
+        async with self._busy:
+            feed.commit()
+            with self._volume.behind_kernel():
+                with self._on_purpose(feed, f"undo {device} since {since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"):
+                    done = await undo(self._index, Putter(self._index, feed, self._turn), who, nanoseconds(since))
+                self._decide(feed, who, f"{sequence}{UNDONE}")
         await feed.durable()
         return UndoReport(self._index.feeds.device_names()[who], since, done.changed, done.kept)
 
@@ -128,25 +139,21 @@ class History:
         names = self._index.feeds.device_names()
         return AcceptReport([names.get(who) or who.hex()[:8] for who in chosen], records)
 
-    def at(self, time: int) -> Moment:
-        """The tree at a time in ns."""
-        return Moment(self._index.database, time, self._index.feeds.device_names())
-
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _restore(
-        self, putter: Putter, path: bytes, version: str | None, time: datetime | None, to: bytes | None
+    async def _restore(
+        self, putter: Putter, rows: Reader, path: bytes, version: str | None, time: datetime | None, to: bytes | None
     ) -> RestoreReport:
-        then = self.at(nanoseconds(time)) if time is not None else None
+        then = self._at(rows, nanoseconds(time)) if time is not None else None
         if then is not None and time is not None:
-            entry = then.resolve(path)
+            entry = await trio.to_thread.run_sync(then.resolve, path)
             if entry is None:
                 raise UsageError(f"there was no '{shown_path(path)}' at {time.isoformat()}: 'syncfs log' shows when")
             if entry.kind == stat.S_IFREG:
                 past = then.node(entry)
                 row = self._index.version(past.version) if past.version is not None else None
                 return self._restore_file(putter, path, entry, past, row, then, to)
-            return self._restore_tree(putter, path, entry, then, to)
+            return await self._restore_tree(putter, path, entry, then, to)
         found = find(self._index, path)
         node = self._index.nodes.must(found.ino)
         if node.kind != stat.S_IFREG:
@@ -154,7 +161,7 @@ class History:
                 raise UsageError(
                     f"'{shown_path(path)}' is no file: name a time, as in {shown_path(path)}@2026-05-04T12:00"
                 )
-            return self._restore_deleted(putter, path, found.ino, to)
+            return await self._restore_deleted(putter, rows, path, found.ino, to)
         kept = kept_versions(self._index, found.ino)
         if version is not None:
             chosen = pick_version(self._index, found.ino, version, path)
@@ -177,7 +184,7 @@ class History:
         last = next(iter(self._index.links_of(node.ino)), None)
         link = last.link if last is not None else LinkId(node.node)
         entry = PastEntry(b"", node.ino, node.kind, link, (), chosen.stamp)
-        before = self.at(self._before_deletion(found.ino)) if not found.shown else None
+        before = self._at(rows, _before_deletion(rows, found.ino)) if not found.shown else None
         return self._restore_file(putter, path, entry, past, chosen, before, to)
 
     def _restore_file(
@@ -206,7 +213,7 @@ class History:
             shown, version.stamp.hex() if version else None, moment(version.time if version else past.ctime), past.size
         )
 
-    def _restore_tree(
+    async def _restore_tree(
         self, putter: Putter, path: bytes, entry: PastEntry, then: Moment, to: bytes | None
     ) -> RestoreReport:
         above, name = past_path(path if to is None else to)
@@ -218,43 +225,26 @@ class History:
             entry = PastEntry(name, 0, stat.S_IFDIR, LinkId(ROOT_NODE), entry.folders)
             made = putter.make(parent, name, then.node(PastEntry(b"", ROOT_INO, stat.S_IFDIR, entry.link)), None)
             for below in then.entries(entry.folders):
-                TreePutter(self._index, putter, then).put(below, made, below.name, copy=True)
+                await TreePutter(self._index, putter, then).put(below, made, below.name, copy=True)
         else:
-            TreePutter(self._index, putter, then).put(entry, parent, name, copy=copy)
+            await TreePutter(self._index, putter, then).put(entry, parent, name, copy=copy)
         return RestoreReport(
             shown_path(path if to is None else to), None, moment(then.time), putter.bytes, putter.changed
         )
 
-    def _restore_deleted(self, putter: Putter, path: bytes, ino: int, to: bytes | None) -> RestoreReport:
+    async def _restore_deleted(
+        self, putter: Putter, rows: Reader, path: bytes, ino: int, to: bytes | None
+    ) -> RestoreReport:
         """A directory, symlink or special file that is gone comes back as it was before it went, with all in it."""
-        then = self.at(self._before_deletion(ino))
-        entry = then.resolve(path)
+        then = self._at(rows, await trio.to_thread.run_sync(_before_deletion, rows, ino))
+        entry = await trio.to_thread.run_sync(then.resolve, path)
         if entry is None:
             raise UsageError(f"'{shown_path(path)}' went in several steps: name a time, as 'syncfs log' shows them")
-        return self._restore_tree(putter, path, entry, then, to)
+        return await self._restore_tree(putter, path, entry, then, to)
 
-    def _before_deletion(self, ino: int) -> int:
-        """The moment, in ns, before somebody began to delete a node and what was in it."""
-        deleted: list[int] = []
-        waiting, seen = [ino], set[int]()
-        while waiting:
-            folder = waiting.pop()
-            if folder not in seen:
-                seen.add(folder)
-                rows = self._index.database.rows(
-                    "SELECT ino, time FROM links WHERE parent = ? AND deleted = 1", (folder,)
-                )
-                waiting += [below for below, _ in rows]
-                deleted += [time for _, time in rows]
-        own = [
-            time
-            for (time,) in self._index.database.rows("SELECT time FROM links WHERE ino = ? AND deleted = 1", (ino,))
-        ]
-        start = max(own, default=0)
-        for time in sorted(deleted, reverse=True):
-            if start - GAP <= time <= start:
-                start = time
-        return start - 1
+    def _at(self, rows: Reader, time: int) -> Moment:
+        """The tree at a time in ns."""
+        return Moment(rows, time, dict(self._index.feeds.device_names()))
 
     def _is_whole(self, version: VersionRow) -> bool | None:
         """Whether all chunks of a version are here; None where that cannot be told without reading its manifest."""
@@ -267,6 +257,13 @@ class History:
         """Tell the other computers that what a device did until now is decided on."""
         if who != feed.device:
             feed.record([SettingRecord(feed.tick(), feed.now(), accepting(who), decision)])
+
+    async def _turn(self) -> None:
+        """Between two names that are put back: what others do meanwhile is not done on purpose."""
+        feed = self._writable()
+        self.end_purpose()
+        await self._volume.let_kernel_in()
+        feed.record([SettingRecord(feed.tick(), feed.now(), restoring(feed.device), GOING_ON)])
 
     @contextmanager
     def _on_purpose(self, feed: Feed, what: str) -> Iterator[None]:
@@ -287,3 +284,22 @@ class History:
         if self._feed is None:
             raise UsageError("this computer may only read this share: do it on one that may write")
         return self._feed
+
+
+def _before_deletion(rows: Reader, ino: int) -> int:
+    """The moment, in ns, before somebody began to delete a node and what was in it."""
+    deleted: list[int] = []
+    waiting, seen = [ino], set[int]()
+    while waiting:
+        folder = waiting.pop()
+        if folder not in seen:
+            seen.add(folder)
+            found = rows.rows("SELECT ino, time FROM links WHERE parent = ? AND deleted = 1", (folder,))
+            waiting += [below for below, _ in found]
+            deleted += [time for _, time in found]
+    own = [time for (time,) in rows.rows("SELECT time FROM links WHERE ino = ? AND deleted = 1", (ino,))]
+    start = max(own, default=0)
+    for time in sorted(deleted, reverse=True):
+        if start - GAP <= time <= start:
+            start = time
+    return start - 1

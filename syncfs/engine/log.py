@@ -7,7 +7,7 @@ place at that time, below directories as they are called now (or were called las
 from typing import Any
 
 from syncfs.engine.finding import device_name, find
-from syncfs.engine.harm import RESTORING
+from syncfs.engine.harm import GOING_ON, RESTORING
 from syncfs.engine.holding import ACCEPTED, UNDONE
 from syncfs.index.index import ROOT_INO, Index
 from syncfs.model.reports import LogEntry, moment, shown_path
@@ -114,7 +114,7 @@ class _Log:
             names = {device.hex(): name for device, name in self._index.feeds.device_names().items()}
             key, value = "accept", names.get(accepted) or accepted[:8]
         elif key.startswith(RESTORING):
-            if not value:
+            if value in ("", GOING_ON):
                 return None
             key, _, value = value.partition(" ")
         return LogEntry(moment(time), device_name(self._index, stamp), "setting", "", setting=key, value=value)

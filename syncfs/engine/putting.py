@@ -1,33 +1,45 @@
 """Putting things back: the records that make the present show again what a past moment showed.
 
 Nothing is taken out of the history by it: old contents become new versions, names that were deleted are written anew,
-and what is in the way or was added since is deleted, as a person would delete it. All is done without an await, so no
-other change comes between; whoever calls has settled what programs have written.
+and what is in the way or was added since is deleted, as a person would delete it. Whoever calls has settled what
+programs have written.
+
+Between names others have their turn (`pause`). What they write, make or rename meanwhile is newer than what is put
+back: it is neither overwritten nor deleted, and where it has a name that is wanted, both are shown.
 """
 
 import stat
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 
 from syncfs.engine.feed import Feed
 from syncfs.index.index import ROOT_INO, Index, Node, VersionRow
 from syncfs.index.moment import Moment, PastEntry, PastNode, parts_of
-from syncfs.index.nodes import TIMES
+from syncfs.index.nodes import BIRTH, MODE, OWNER, TIMES, XATTRS
 from syncfs.model.errors import UsageError
-from syncfs.model.ids import DeviceId, LinkId, NodeId, Stamp
+from syncfs.model.ids import DeviceId, LinkId, NodeId, Stamp, device_of, lamport_of
 from syncfs.model.records import Birth, LinkRecord, NodeRecord, Owner, Record, Times, VersionRecord
 from syncfs.model.reports import shown_path
 
 Place = tuple[int, bytes]
 COMMIT_RECORDS = 500
 """A transaction reserves space for all that it changes, so what is put back is committed in parts."""
+PAUSE_NAMES = 25
+"""Names put back or deleted before others have their turn, some 20 ms."""
+PAGE = 250
 
 
 class Putter:
-    """Writes records of ours; plain functions in the loop."""
+    """Writes records of ours, in the loop."""
 
-    def __init__(self, index: Index, feed: Feed) -> None:
+    def __init__(self, index: Index, feed: Feed, turn: Callable[[], Awaitable[None]]) -> None:
+        """`turn` gives others their turn."""
         self._index = index
         self._feed = feed
+        self._turn = turn
+        self._names = 0
+        self._began = feed.tick()
+        self._own: set[int] = set()
         self.changed = 0
         """Nodes and names that were changed."""
         self.bytes = 0
@@ -44,10 +56,29 @@ class Putter:
 
     def _record(self, records: Sequence[Record]) -> None:
         self._feed.record(records)
+        self._own.update(record.lamport for record in records)
         self._uncommitted += len(records)
         if self._uncommitted >= COMMIT_RECORDS:
             self._uncommitted = 0
             self._feed.commit()
+
+    async def pause(self) -> None:
+        """To be called after each name: give others their turn from time to time."""
+        self._names += 1
+        if self._names >= PAUSE_NAMES:
+            self._names = 0
+            await self._turn()
+
+    def is_new(self, ino: int) -> bool:
+        """Whether others made a node, or wrote to it, since this began."""
+        node = self._index.nodes.must(ino)
+        return self._are_new((node.group_stamp(BIRTH), *node.all_heads))
+
+    def _are_new(self, stamps: Iterable[Stamp]) -> bool:
+        return any(
+            lamport_of(stamp) > self._began and (device_of(stamp) != self.device or lamport_of(stamp) not in self._own)
+            for stamp in stamps
+        )
 
     # --- single things ----------------------------------------------------------------------------------------------
 
@@ -57,6 +88,8 @@ class Putter:
         if current is not None and (current.size, current.depth, current.body) == (
             version.size, version.depth, version.body,
         ):  # fmt: skip
+            return
+        if self._are_new(node.all_heads):
             return
         feed = self._feed
         parents = tuple(head for head in self._index.heads_of(node.ino) if head not in beside)
@@ -83,9 +116,9 @@ class Putter:
         old = Owner(node.uid, node.gid, node.user, node.group)
         record = NodeRecord(
             self._feed.tick(), self._feed.now(), node.node,
-            mode=mode if mode != node.mode else None,
-            owner=owner if owner != old else None,
-            xattrs=xattrs if xattrs != node.xattrs else None,
+            mode=mode if mode != node.mode and not self._are_new([node.group_stamp(MODE)]) else None,
+            owner=owner if owner != old and not self._are_new([node.group_stamp(OWNER)]) else None,
+            xattrs=xattrs if xattrs != node.xattrs and not self._are_new([node.group_stamp(XATTRS)]) else None,
         )  # fmt: skip
         if record.mode is not None or record.owner is not None or record.xattrs is not None:
             self._record([record])
@@ -111,7 +144,7 @@ class Putter:
     def delete_link(self, link: LinkId) -> None:
         """Take a name away, with all that its user can see of the file."""
         row = self._index.link(link)
-        if row is None or row.deleted:
+        if row is None or row.deleted or self.is_new(row.ino) or self._are_new([row.stamp]):
             return
         feed, nodes = self._feed, self._index.nodes
         others = [one for one in self._index.links_of(row.ino) if not one.deleted and one.link != link]
@@ -126,31 +159,44 @@ class Putter:
         )  # fmt: skip
         self.changed += 1
 
-    def delete(self, parent: int, name: bytes) -> None:
+    async def delete(self, parent: int, name: bytes) -> None:
         """Delete what a name shows, and all below it."""
         found = self._index.entry(parent, name)
         if found is None:
             return
         node, _, head = found
         if node.is_directory:
-            for _, below, _ in self._index.nodes.listed(node.ino, 0, 10**9):
-                self.delete(node.ino, below)
+            await self.delete_in(node.ino, set())
         if head is not None:
-            base = self._index.nodes.must(node.view_of or node.ino)
-            main = self._index.version(base.head) if base.head is not None else None
-            if main is not None:
-                feed = self._feed
-                self._record(
-                    [
-                        VersionRecord(
-                            feed.tick(), feed.now(), base.node, (main.stamp, head), main.size, main.mtime, main.depth,
-                            main.body,
-                        )
-                    ]
-                )  # fmt: skip
+            self.drop_copy(node, head)
             return
         for link in self._index.links_behind(parent, name):
             self.delete_link(link.link)
+
+    async def delete_in(self, folder: int, kept: AbstractSet[bytes]) -> None:
+        """Delete what a directory shows, but for these names."""
+        after = 0
+        while page := self._index.nodes.listed(folder, after, PAGE):
+            after = page[-1][0]
+            for _, name, _ in page:
+                if name not in kept:
+                    await self.delete(folder, name)
+                    await self.pause()
+
+    def drop_copy(self, copy: Node, head: Stamp) -> None:
+        """Settle a conflict without the head that a copy shows."""
+        base = self._index.nodes.must(copy.view_of or copy.ino)
+        main = self._index.version(base.head) if base.head is not None else None
+        if main is None or self._are_new([head]):
+            return
+        feed = self._feed
+        self._record(
+            [
+                VersionRecord(
+                    feed.tick(), feed.now(), base.node, (main.stamp, head), main.size, main.mtime, main.depth, main.body
+                )
+            ]
+        )
 
     def link_anew(self, ino: int, parent: int, name: bytes) -> None:
         """Give a node one more name."""

@@ -67,7 +67,8 @@ class Stale:
     def _tell_page(self, told: int, directory: int) -> None:
         rows = self._index.database.rows(
             "SELECT e.cookie, e.name FROM entries e WHERE e.parent = ?1 AND e.cookie > ?2 "
-            "AND NOT EXISTS (SELECT 1 FROM entries o WHERE o.parent = ?3 AND o.name = e.name) ORDER BY e.cookie LIMIT ?4",
+            "AND NOT EXISTS (SELECT 1 FROM entries o WHERE o.parent = ?3 AND o.name = e.name) "
+            "ORDER BY e.cookie LIMIT ?4",
             (directory, self._rest[told, directory], told, PAGE),
         )
         for _, name in rows:

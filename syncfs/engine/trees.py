@@ -5,6 +5,8 @@ elsewhere below the same place), else a copy, which shares its chunks. What was 
 that nothing that only moved is lost on the way.
 """
 
+import trio
+
 from syncfs.engine.putting import Putter
 from syncfs.index.index import ROOT_INO, Index, VersionRow
 from syncfs.index.moment import Moment, PastEntry, PastNode
@@ -19,47 +21,47 @@ class TreePutter:
         self._put = putter
         self._moment = moment
         self._wanted: set[LinkId] = set()
-        self._placed: dict[int, list[bytes]] = {}
+        self._placed: dict[int, set[bytes]] = {}
         self._top = ROOT_INO
 
-    def put(self, entry: PastEntry, parent: int, name: bytes, *, copy: bool) -> None:
+    async def put(self, entry: PastEntry, parent: int, name: bytes, *, copy: bool) -> None:
         """Put an old entry at a place, with all below it; a `copy` is made of new nodes, in an empty place."""
         if not copy:
             self._top = parent
-            self._collect(entry)
+            await trio.to_thread.run_sync(self._collect, entry)
         if entry.folders and entry.ino == ROOT_INO:
-            self._fill(entry, ROOT_INO, copy)
+            await self._fill(entry, ROOT_INO, copy)
         else:
-            self._place(entry, parent, name, copy)
+            await self._place(entry, parent, name, copy)
         for folder, names in list(self._placed.items()):
             if not copy and self._index.nodes.must(folder).nlink:
-                for _, extra, _ in self._index.nodes.listed(folder, 0, 10**9):
-                    if extra not in names:
-                        self._put.delete(folder, extra)
+                await self._put.delete_in(folder, names)
 
     def _collect(self, entry: PastEntry) -> None:
         self._wanted.add(entry.link)
         for below in self._moment.entries(entry.folders) if entry.folders else ():
             self._collect(below)
 
-    def _fill(self, entry: PastEntry, ino: int, copy: bool) -> None:
-        self._placed[ino] = [below.name for below in self._moment.entries(entry.folders)]
-        for below in self._moment.entries(entry.folders):
-            self._place(below, ino, below.name, copy)
+    async def _fill(self, entry: PastEntry, ino: int, copy: bool) -> None:
+        entries = await trio.to_thread.run_sync(self._moment.entries, entry.folders)
+        self._placed[ino] = {below.name for below in entries}
+        for below in entries:
+            await self._place(below, ino, below.name, copy)
+            await self._put.pause()
 
-    def _place(self, entry: PastEntry, parent: int, name: bytes, copy: bool) -> None:
+    async def _place(self, entry: PastEntry, parent: int, name: bytes, copy: bool) -> None:
         past = self._moment.node(entry)
         version = self._index.version(past.version) if past.version is not None else None
-        ino = self._own_place(entry, parent, name, past, version, copy)
+        ino = await self._own_place(entry, parent, name, past, version, copy)
         node = self._index.nodes.must(ino)
         if version is not None:
             self._put.content(node, version)
         if not copy:
             self._put.attributes(self._index.nodes.must(ino), past.mode, past.owner, dict(past.xattrs))
         if entry.folders:
-            self._fill(entry, ino, copy)
+            await self._fill(entry, ino, copy)
 
-    def _own_place(
+    async def _own_place(
         self, entry: PastEntry, parent: int, name: bytes, past: PastNode, version: VersionRow | None, copy: bool
     ) -> int:
         """The node that a name shows after its place was put in order."""
@@ -69,11 +71,13 @@ class TreePutter:
             same_kind = node.kind == entry.kind and head is None
             if same_kind and (node.ino == entry.ino or (entry.folders and link.link not in self._wanted)):
                 return node.ino
-            if link.link in self._wanted and head is None and not copy:
+            if self._put.is_new(link.ino):
+                pass
+            elif link.link in self._wanted and head is None and not copy:
                 aside = b".restoring-" + self._index.nodes.must(link.ino).node.hex().encode()
                 self._put.link(link.link, link.ino, parent, aside)
             else:
-                self._put.delete(parent, name)
+                await self._put.delete(parent, name)
         row = self._index.link(entry.link)
         mine = not copy and not entry.is_copy and row is not None and row.ino == entry.ino
         if mine and row is not None and (row.deleted or self._is_within(row.parent)):

@@ -8,11 +8,16 @@ the copy's name. What is in the way steps aside, and what is left over goes at t
 What cannot be put back are times that the device set explicitly; the file then has the time of its content.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import trio
+
 from syncfs.engine.putting import Putter
+from syncfs.index.database import Reader
 from syncfs.index.index import ROOT_INO, Index
 from syncfs.index.moment import ROOT_FOLDER, PastEntry, PastNode
+from syncfs.index.nodes import split_stamps
 from syncfs.index.without import Without
 from syncfs.model.ids import DeviceId, LinkId, Stamp, device_of
 
@@ -25,47 +30,39 @@ class Undone:
     kept: int = 0
 
 
-def undo(index: Index, putter: Putter, device: DeviceId, since: int) -> Undone:
-    """Put back what a device did since a time (ns since 1970); plain, nothing waits."""
-    return _Undo(index, putter, device, since).run()
+async def undo(index: Index, putter: Putter, device: DeviceId, since: int) -> Undone:
+    """Put back what a device did since a time (ns since 1970), as far as it is committed; others have their turns."""
+    with index.database.reader() as rows:
+        now, names = putter.now(), dict(index.feeds.device_names())
+        look = await trio.to_thread.run_sync(_Look, rows, device, since, now, names)
+        return await _Undo(index, putter, look).run()
 
 
-class _Undo:
-    def __init__(self, index: Index, putter: Putter, device: DeviceId, since: int) -> None:
-        self._index = index
-        self._put = putter
+class _Look:
+    """What there is to undo, found out in a thread."""
+
+    def __init__(
+        self, rows: Reader, device: DeviceId, since: int, now: int, device_names: Mapping[DeviceId, str]
+    ) -> None:
+        self._rows = rows
         self._device = device
         self._since = since
-        self._without = Without(index.database, device, since, putter.now(), index.feeds.device_names())
-        self._affected = self._without.affected()
-        self._folders = self._folders_concerned()
-        self._done: dict[int, set[bytes]] = {}
-        self._copies: dict[Stamp | None, int] = {}
-
-    def run(self) -> Undone:
-        before = self._put.changed
-        kept = self._left_to_others()
-        if ROOT_INO in self._affected:
-            self._set(
-                PastEntry(b"", ROOT_INO, 0o040000, LinkId(self._index.nodes.must(ROOT_INO).node), ROOT_FOLDER), ROOT_INO
-            )
-        self._fill(ROOT_FOLDER, ROOT_INO)
-        for folder, names in self._done.items():
-            for _, name, _ in self._index.nodes.listed(folder, 0, 10**9):
-                if name not in names:
-                    self._put.delete(folder, name)
-        return Undone(self._put.changed - before, kept)
+        with rows.one_state():
+            self.without = Without(rows, device, since, now, device_names)
+            self.affected = self.without.affected()
+            self.folders = self._folders_concerned()
+            self.kept = self._left_to_others()
 
     def _folders_concerned(self) -> set[int]:
         """The directories in which a name may show something else, and all above them."""
-        found = self._without.places()
-        for ino in self._affected:
-            rows = self._index.database.rows("SELECT parent FROM entries WHERE ino = ?", (ino,))
+        found = self.without.places()
+        for ino in self.affected:
+            rows = self._rows.rows("SELECT parent FROM entries WHERE ino = ?", (ino,))
             found.update(parent for (parent,) in rows)
-            found.update(link.parent for link in self._without.links_of(ino))
+            found.update(link.parent for link in self.without.links_of(ino))
         waiting = list(found)
         while waiting:
-            above = self._without.directory_parent(waiting.pop())
+            above = self.without.directory_parent(waiting.pop())
             if above is not None and above not in found:
                 found.add(above)
                 waiting.append(above)
@@ -73,12 +70,17 @@ class _Undo:
 
     def _left_to_others(self) -> int:
         """How many of the nodes that the device changed have been changed by others since."""
-        count = len(self._without.kept)
-        for ino in self._affected - self._without.kept:
-            heads = self._index.nodes.must(ino).all_heads
-            versions = [row for row in self._index.versions_of(ino) if self._is_theirs(row.stamp, row.time)]
-            built_on = versions and not any(row.stamp in heads for row in versions)
-            values = self._index.database.rows(
+        count = len(self.without.kept)
+        for ino in self.affected - self.without.kept:
+            columns = self._rows.read("SELECT head, copies, hidden FROM nodes WHERE ino = ?", (ino,))
+            heads = split_stamps(b"".join(column for column in columns if column is not None))
+            versions = [
+                stamp
+                for stamp, time in self._rows.rows("SELECT stamp, time FROM versions WHERE ino = ?", (ino,))
+                if self._is_theirs(stamp, time)
+            ]
+            built_on = versions and not any(stamp in heads for stamp in versions)
+            values = self._rows.rows(
                 "SELECT grp, stamp, time FROM past_nodes WHERE ino = ? ORDER BY stamp DESC", (ino,)
             )
             latest = {group: self._is_theirs(stamp, time) for group, stamp, time in reversed(values)}
@@ -89,16 +91,40 @@ class _Undo:
     def _is_theirs(self, stamp: bytes, time: int) -> bool:
         return device_of(stamp) == self._device and time >= self._since  # type: ignore[arg-type]
 
-    def _fill(self, folders: tuple[int, ...], ino: int) -> None:
-        entries = self._without.entries(folders)
+
+class _Undo:
+    def __init__(self, index: Index, putter: Putter, look: _Look) -> None:
+        self._index = index
+        self._put = putter
+        self._without = look.without
+        self._affected = look.affected
+        self._folders = look.folders
+        self._kept = look.kept
+        self._done: dict[int, set[bytes]] = {}
+        self._copies: dict[Stamp | None, int] = {}
+
+    async def run(self) -> Undone:
+        before = self._put.changed
+        if ROOT_INO in self._affected:
+            self._set(
+                PastEntry(b"", ROOT_INO, 0o040000, LinkId(self._index.nodes.must(ROOT_INO).node), ROOT_FOLDER), ROOT_INO
+            )
+        await self._fill(ROOT_FOLDER, ROOT_INO)
+        for folder, names in self._done.items():
+            await self._put.delete_in(folder, names)
+        return Undone(self._put.changed - before, self._kept)
+
+    async def _fill(self, folders: tuple[int, ...], ino: int) -> None:
+        entries = await trio.to_thread.run_sync(self._without.entries, folders)
         self._done[ino] = {entry.name for entry in entries}
         for entry in entries:
             self._place(entry, ino)
+            await self._put.pause()
         for entry in entries:
             if not self._folders.isdisjoint(entry.folders):
                 shown = self._index.lookup(ino, entry.name)
                 if shown is not None:
-                    self._fill(entry.folders, shown.ino)
+                    await self._fill(entry.folders, shown.ino)
 
     def _place(self, entry: PastEntry, parent: int) -> None:
         if self._is_there(entry, parent) or (self._step_aside(entry, parent) and self._is_there(entry, parent)):
@@ -140,8 +166,10 @@ class _Undo:
         found = self._index.entry(parent, entry.name)
         if found is None:
             return False
+        if self._put.is_new(found[1].ino):
+            return False
         if found[2] is not None:
-            self._put.delete(parent, entry.name)
+            self._put.drop_copy(found[0], found[2])
             return True
         for link in self._index.links_behind(parent, entry.name):
             aside = b".undoing-" + link.link.hex().encode()

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+import trio
+
 from syncfs.engine.feed import Feed
 from syncfs.engine.files import Files
 from syncfs.engine.naming import Naming
@@ -292,6 +294,14 @@ class Volume:
             yield
         finally:
             self._behind_kernel = False
+
+    async def let_kernel_in(self) -> None:
+        """Within `behind_kernel`: let others have their turn; changes of ours come through the mount meanwhile."""
+        self._behind_kernel = False
+        try:
+            await trio.lowlevel.checkpoint()
+        finally:
+            self._behind_kernel = True
 
     # --- changes ----------------------------------------------------------------------------------------------------
 

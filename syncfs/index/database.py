@@ -171,6 +171,10 @@ class IndexDatabase:
         """Make every commit so far survive a loss of power; for a thread. Raises SetupError."""
         self._log.sync()
 
+    def reader(self) -> "Reader":
+        """A connection of its own, for a thread; it sees what is committed. Raises SetupError."""
+        return Reader(self.path)
+
     def log_bytes(self) -> int:
         """The size of the write-ahead log."""
         return self._log.size
@@ -188,6 +192,43 @@ class IndexDatabase:
             self._may_checkpoint = not error.sqlite_errorname.startswith("SQLITE_IOERR")
         finally:
             connection.close()
+
+
+class Reader:
+    """Reads an index in a thread, while the loop goes on with it; by one thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises SetupError."""
+        try:
+            self._connection = _connect(path)
+            self._connection.execute("PRAGMA query_only = ON")
+        except sqlite3.Error as error:
+            raise translate(error, path) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+
+    def read(self, statement: str, values: tuple[Any, ...] = ()) -> Any:
+        """The first row of a query, or None."""
+        return self._connection.execute(statement, values).fetchone()
+
+    def rows(self, statement: str, values: tuple[Any, ...] = ()) -> list[Any]:
+        """All rows of a query."""
+        return self._connection.execute(statement, values).fetchall()
+
+    @contextmanager
+    def one_state(self) -> Iterator[None]:
+        """What is read in the block is all of one moment."""
+        self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.execute("COMMIT")
 
 
 def translate(error: sqlite3.Error, path: Path) -> SetupError | DamagedIndexError | BusyError:

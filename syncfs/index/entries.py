@@ -1,9 +1,11 @@
 """The rows of the visible tree, and the count of names in `nodes.nlink`.
 
 A node counts the names that show it, a directory 2 and its subdirectories. Names count where their directory is shown,
-which is where its `nlink` is not 0: as long as a directory further up has not arrived, nobody can see them. Directories that are shown as one
-each have rows of their own, and count what these show; a name is in one of them. Entries
+which is where its `nlink` is not 0: as long as a directory further up has not arrived, nobody can see them. Entries
 change first; `count` then brings the numbers in step and follows directories that appeared or vanished downwards.
+
+Directories that are shown as one (groups.py) each have rows of their own, and each counts its own; a name that several
+of them have is a row of one.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,9 +1,9 @@
 """Which directories are shown as one.
 
-Directories under one name are one directory to whoever looks; one of them stands for all (`model.directory`). Each keeps
-its own rows all the same: what the one directory shows is what its members show together, and only a name that several
-of them have is derived from the links in all. So to become one, or to part, costs the names in common, however many
-others there are.
+Directories under one name are one directory to whoever looks; one of them stands for all (`model.directory`). Each
+keeps its own rows all the same: what the one directory shows is what its members show together, and only a name that
+several of them have is derived from the links in all. So to become one, or to part, costs no more than finding the
+names in common.
 """
 
 import stat

@@ -34,6 +34,7 @@ class LinkRow:
     parent: int
     name: bytes
     deleted: bool
+    stamp: Stamp
     former: tuple[int, bytes] | None = None
 
 
@@ -54,7 +55,7 @@ class VersionRow:
 _VERSION = "stamp, ino, time, parents, size, mtime, depth, body"
 _LINK = (
     "l.link, l.ino, l.parent, l.name, l.deleted, CASE WHEN l.recorded_parent IS NULL THEN l.from_parent ELSE 0 END, "
-    "l.from_name"
+    "l.from_name, l.stamp"
 )
 
 
@@ -276,9 +277,9 @@ def _marks(group: Sequence[int]) -> str:
 
 
 def _link(row: Sequence[Any]) -> LinkRow:
-    link, ino, parent, name, deleted, from_parent, from_name = row
+    link, ino, parent, name, deleted, from_parent, from_name, stamp = row
     former = (from_parent, from_name or name) if from_parent else None
-    return LinkRow(LinkId(link), ino, parent, name, bool(deleted), former)
+    return LinkRow(LinkId(link), ino, parent, name, bool(deleted), Stamp(stamp), former)
 
 
 def _version(row: tuple[bytes, int, int, bytes, int, int, int, bytes]) -> VersionRow:

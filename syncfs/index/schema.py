@@ -40,8 +40,8 @@ CREATE INDEX segments_of_device ON segments (device, last);
 -- head: the version that the node's names show, NULL if never written; size, content_mtime: of that version.
 -- copies: stamps, joined, of heads that conflict copies show; hidden: of heads that nothing shows; normally both NULL.
 -- mtime is that of the times group; the later of the stamps of head and times group decides which one shows.
--- nlink: names shown; in a folder that is shown, itself or as part of another, 2 + its folders, else 0. What is in a folder that is not shown, because
--- a folder above it has not arrived, does not count.
+-- nlink: names shown; in a folder that is shown, itself or as part of another, 2 + its folders, else 0. What is in a
+-- folder that is not shown, because a folder above it has not arrived, does not count.
 -- view_of: in a folder, the folder as one with which it is shown; otherwise the row stands for a conflict copy and this
 -- is the file of which it shows a head. Its node id is that which the copy gets when it becomes a file of its own.
 -- Rows are never deleted.

@@ -1,8 +1,10 @@
 """Restoring where the present is in the way: folders that are gone, other things of that name, conflict copies."""
 
+from itertools import count
 from pathlib import Path
 
 import pytest
+import trio
 
 from syncfs.engine.posix import RenameFlags
 from syncfs.engine.service import RunningShare
@@ -83,5 +85,47 @@ def test_restoring_leaves_a_conflict_copy_beside(tmp_path: Path) -> None:
         assert await tree(one) == after
         await share_of(one).volume.rename(*place_of(one, copy[1:]), 1, b"mine", RenameFlags.NONE)
         assert (await tree(one))["/mine"] == before[copy]
+
+    tell(tmp_path, story)
+
+
+def test_others_have_their_turn_and_keep_what_they_do_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(nodes: Nodes) -> None:
+        one = await nodes.add()
+        for number in range(200):
+            await write(one, f"d/{number}", b"%d" % number)
+        await nodes.rest()
+        whole = await tree(one)
+        then = await a_moment(one)
+        for number in range(200):
+            await write(one, f"d/{number}", b"edited")
+            await write(one, f"d/added {number}", b"")
+        await nodes.rest()
+        volume, history = share_of(one).volume, share_of(one).history
+        give_turn, turns = volume.let_kernel_in, count(1)
+
+        async def work() -> None:
+            await write(one, "d/meanwhile", b"new")
+            await write(one, "d/199", b"written meanwhile")
+            await volume.rename(*place_of(one, "d/added 199"), *place_of(one, "d/renamed"), RenameFlags.NONE)
+
+        async def turn() -> None:
+            if next(turns) == 4:
+                nursery.start_soon(work)
+            await give_turn()
+
+        monkeypatch.setattr(volume, "let_kernel_in", turn)
+        async with trio.open_nursery() as nursery:
+            await history.restore(b"d", None, then, None)
+        await nodes.rest()
+        after = await tree(one)
+        assert next(turns) > 10
+        assert after["/d/meanwhile"] is not None
+        assert after["/d/199"] not in (whole["/d/199"], None)
+        assert {path: what for path, what in after.items() if path not in ("/d/meanwhile", "/d/199")} == {
+            path: what for path, what in whole.items() if path != "/d/199"
+        } | {"/d/renamed": after["/d/renamed"]}
 
     tell(tmp_path, story)

@@ -185,7 +185,9 @@ class Shadow:
         shown = {(index.nodes.shown_as(parent), name): ino for parent, name, ino in rows}
         assert self.entries == shown
         assert len(shown) == len(rows)
-        assert not index.database.rows("SELECT 1 FROM entries e JOIN links l ON l.id = e.link WHERE l.parent != e.parent")
+        assert not index.database.rows(
+            "SELECT 1 FROM entries e JOIN links l ON l.id = e.link WHERE l.parent != e.parent"
+        )
         assert not index.database.rows("SELECT 1 FROM links WHERE shown_parent != parent")
         index.nodes.forget_cached()
         inos = [ino for (ino,) in index.database.rows("SELECT ino FROM nodes")]
