@@ -33,7 +33,7 @@ WATCH = "--watch"
 
 
 class Turn(NamedTuple):
-    """A turn of the loop: when it ended (time.monotonic), how long it took, its processor time, and whose it was most."""
+    """A turn of the loop: when it ended (time.monotonic), its time, its processor time, and whose it was most."""
 
     ended: float
     took: float
@@ -168,9 +168,9 @@ def measure(place: Path, peers: list[Peer], files: int, undone: int) -> None:
     second.join(secret, first)
     third.join(secret, first, second)
 
-    first.start()
-    began = time.monotonic()
     second.start()
+    began = time.monotonic()
+    first.start()
     until(lambda: shows(second, "new", files))
     report(f"take in {files} new files", began, second)
 

@@ -8,6 +8,7 @@ number never stands for two things. Callers have made the chunks of a version du
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 
 import trio
 
@@ -179,7 +180,8 @@ class Feed:
     def _sign_head(self) -> None:
         feeds = self._index.feeds
         if len(feeds.segments_of(self.device)) > MOST_SEGMENTS:
-            self._age()
+            while plan := self._plan():
+                self._take_place(plan, _merged(self.read, plan))
         feeds.set_number("lamport", self._lamport)
         refs = [
             SegmentRef(first, last, address, size, self._marks.get(last, b""))
@@ -189,9 +191,13 @@ class Feed:
         head = sign_head(self._identity, self._sequence, refs, self._wall() // 10**9)
         feeds.set_head(self.device, head.encoded, self._sequence, self._sequence)
 
-    def age(self) -> None:
+    async def age(self) -> None:
         """Merge our small segments into larger ones, so that the head stays short; to be called in quiet moments."""
-        if self._age():
+        while plan := self._plan():
+            merged = await trio.to_thread.run_sync(_merged, self.read, plan)
+            if not all(map(self._index.feeds.has_segment, plan.segments)):
+                return  # others have taken their place meanwhile
+            self._take_place(plan, merged)
             self._sign_head()
             self._unsynced = True
             self._wake.set()  # peers are told the old head, whose segments are gone, until this one is durable
@@ -286,24 +292,50 @@ class Feed:
         self._index.feeds.add_segment(sealed.address, self.device, first, last, sealed.data)
         return sealed.address, sealed.data
 
-    def _age(self) -> bool:
-        feeds = self._index.feeds
-        segments = feeds.segments_of(self.device)
-        merged = False
-        while plan := merge_plan([(last - first + 1, size) for _, first, last, size in segments]):
-            records: list[Record] = []
-            publics: list[Segment] = []
-            for address, *_ in segments[plan]:
-                data = feeds.segment(address)
-                assert data is not None
-                public, body = decode_segment(self.read, data)
-                records += body
-                publics.append(public)
-            adds, drops = joined(publics, self._publics(segments[: plan.start]))
-            kept = {address for address, *_ in segments[: plan.start]}
-            first, last = segments[plan][0][1], segments[plan][-1][2]
-            feeds.drop_segments(self.device, kept)
-            self._store_segment(without_superseded(records), first, last, adds, drops)
-            segments = feeds.segments_of(self.device)
-            merged = True
-        return merged
+    def _plan(self) -> "_Plan | None":
+        """Which segments to merge now, if any."""
+        segments = self._index.feeds.segments_of(self.device)
+        chosen = merge_plan([(last - first + 1, size) for _, first, last, size in segments])
+        if chosen is None:
+            return None
+        found: dict[Address, bytes] = {}
+        for address, *_ in segments[chosen]:
+            data = self._index.feeds.segment(address)
+            assert data is not None
+            found[address] = data
+        return _Plan(found, segments[chosen][0][1], segments[chosen][-1][2])
+
+    def _take_place(self, plan: "_Plan", merged: "_Merged") -> None:
+        """Hold one segment in the place of several."""
+        held = self._index.feeds.segments_of(self.device)
+        earlier = [row for row in held if row[2] < plan.first]
+        adds, drops = joined(merged.publics, self._publics(earlier))
+        self._index.feeds.drop_segments(self.device, {row[0] for row in held if row[0] not in plan.segments})
+        self._store_segment(merged.records, plan.first, plan.last, adds, drops)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Segments to merge, in order, and the records that they span."""
+
+    segments: dict[Address, bytes]
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Merged:
+    """What they hold."""
+
+    publics: list[Segment]
+    records: list[Record]
+
+
+def _merged(read: ReadKeys, plan: _Plan) -> _Merged:
+    """For a thread: what these segments hold, without what is superseded."""
+    publics, records = [], list[Record]()
+    for data in plan.segments.values():
+        public, body = decode_segment(read, data)
+        publics.append(public)
+        records += body
+    return _Merged(publics, without_superseded(records))

@@ -31,7 +31,7 @@ from syncfs.wire.messages import Announce, Chunks, Get, Have
 from syncfs.wire.segment import decode_segment, decode_segment_public
 from syncfs.wire.session import Priority
 
-SLICE = 400
+SLICE = 200
 """Records applied before others get their turn."""
 FETCH_AT_ONCE = 16
 INLINE_BYTES = 256 * 1024

@@ -335,7 +335,7 @@ class Share:
             try:
                 self.presence.write_touches()
                 if self.feed is not None:
-                    self.feed.age()
+                    await self.feed.age()
                 self.commit()
                 if not self.own_feed_lost:
                     self.problem = ""

@@ -6,7 +6,6 @@ one row written once, however many of its records came together. Whoever joins t
 """
 
 import stat
-from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -166,26 +165,27 @@ class NodeTable:
     def listed(self, parent: int, after: int, limit: int) -> list[tuple[int, bytes, Node]]:
         """Entries (cookie, name, node) of a directory in lasting order, after a cookie."""
         group = self.groups.of(parent)
-        if len(group) == 1:
-            return self._listed(parent, after, limit)
-        found = [entry for one in group for entry in self._listed(one, after, limit)]
-        return sorted(found, key=itemgetter(0))[:limit]
-
-    def _listed(self, parent: int, after: int, limit: int) -> list[tuple[int, bytes, Node]]:
-        rows = self._database.rows(
-            "SELECT cookie, name, ino FROM entries WHERE parent = ? AND cookie > ? ORDER BY cookie LIMIT ?",
-            (parent, after, limit),
-        )
+        rows = [
+            row
+            for one in group
+            for row in self._database.rows(
+                "SELECT cookie, name, ino FROM entries WHERE parent = ? AND cookie > ? ORDER BY cookie LIMIT ?",
+                (one, after, limit),
+            )
+        ]
+        if len(group) > 1:
+            rows = sorted(rows)[:limit]
         cache = self._cache
         if any(row[2] not in cache for row in rows):
             last = rows[-1][0]
-            for row in self._database.rows(
-                f"SELECT {_LISTED} FROM entries e JOIN nodes n ON n.ino = e.ino "
-                "WHERE e.parent = ? AND e.cookie > ? AND e.cookie <= ?",
-                (parent, after, last),
-            ):
-                if row[0] not in cache:
-                    self._remember(Node(*row))
+            for one in group:
+                for row in self._database.rows(
+                    f"SELECT {_LISTED} FROM entries e JOIN nodes n ON n.ino = e.ino "
+                    "WHERE e.parent = ? AND e.cookie > ? AND e.cookie <= ?",
+                    (one, after, last),
+                ):
+                    if row[0] not in cache:
+                        self._remember(Node(*row))
         return [(cookie, name, cache.get(ino) or self.must(ino)) for cookie, name, ino in rows]
 
     def ino_of(self, node: bytes) -> int | None:

@@ -23,7 +23,7 @@ async def test_the_head_that_is_told_lists_what_is_held_also_after_merging(tmp_p
             share.volume.mkdir(1, b"folder%d" % number, 0o755, Caller(0, 0))
             await feed.durable()
         before = len(share.index.feeds.segments_of(feed.device))
-        feed.age()
+        await feed.age()
         feed.commit()
         await feed.durable()
         held = {address for address, *_ in share.index.feeds.segments_of(feed.device)}
@@ -41,7 +41,7 @@ async def test_merging_is_followed_by_a_flush_of_its_own(tmp_path: Path) -> None
             share.volume.mkdir(1, b"folder%d" % number, 0o755, Caller(0, 0))
             await feed.durable()
         told = feed.durable_head
-        feed.age()
+        await feed.age()
         feed.commit()
         with trio.fail_after(10):
             while feed.durable_head == told:  # noqa: ASYNC110 - the feed tells no event of it

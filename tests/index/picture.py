@@ -122,16 +122,18 @@ def _modelled(
 def check(index: Index, state: State) -> None:
     """The index shows what the model says."""
     assert {path: _sorted_links(one) for path, one in seen_by_index(index).items()} == seen_by_model(state)
+    views = state.views()
     for node in state.nodes:
         ino = index.nodes.ino_of(node)
         assert ino is not None
-        assert set(index.heads_of(ino)) >= set(state.heads(node))
+        heads = state.heads(node)
+        assert set(index.heads_of(ino)) >= set(heads)
         if state.kind(node) == stat.S_IFREG:
-            assert index.heads_of(ino) == state.heads(node)
-            view = state.view(node)
-            if view.links:
+            assert index.heads_of(ino) == heads
+            view = views.get(node)
+            if view is not None and view.links:
                 assert index.shown_heads(ino) == view.heads
-                assert set(index.hidden_heads(ino)) == set(state.heads(node)) - set(view.heads)
+                assert set(index.hidden_heads(ino)) == set(heads) - set(view.heads)
         for group, (stamp, value) in state.nodes[node].items():
             if group == "birth" and isinstance(value, Birth) and node != ROOT_NODE:
                 assert index.nodes.must(ino).kind == value.kind

@@ -1,6 +1,7 @@
 """The index shows exactly what the model says, whatever records come in whatever order, and tells all that changed."""
 
 import random
+from functools import cache
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,14 +18,24 @@ from tests.model.replica import Replica
 from tests.model.test_tree import ENTRIES, STEPS, Step, take
 
 
+@cache
+def empty_index() -> bytes:
+    """A new index that knows the devices, as a file, so that not every example has to make all tables."""
+    with TemporaryDirectory() as directory:
+        path = Path(directory) / "index.db"
+        with Index(path) as index:
+            know_devices(index)
+        return path.read_bytes()
+
+
 def deliver(entries: list[Entry], order: random.Random) -> None:
     """Give records, some of them twice, to an index in batches; after each it shows what the model does."""
     state = State()
     entries = entries + order.sample(entries, len(entries) // 4)
     with TemporaryDirectory() as directory:
         path = Path(directory) / "index.db"
+        path.write_bytes(empty_index())
         with Index(path) as index:
-            know_devices(index)
             shadow = Shadow()
             while entries:
                 size = order.choice((1, 1, 1, 2, 4, 12))

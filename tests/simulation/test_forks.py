@@ -71,7 +71,7 @@ def test_a_longer_second_history_is_refused_whole() -> None:
             await stage.share(COPY).flush()
         feed = stage.share(COPY).feed
         assert feed is not None
-        feed.age()
+        await feed.age()
         feed.commit()
         await stage.nodes[TWIN].stop()
         stage.network.heal()
