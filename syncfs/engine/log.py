@@ -12,6 +12,12 @@ from syncfs.engine.holding import ACCEPTED, UNDONE
 from syncfs.index.index import ROOT_INO, Index
 from syncfs.model.reports import LogEntry, moment, shown_path
 
+_TOLD = {
+    "past_nodes": "time > 0",
+    "setting_changes": f"NOT (key LIKE '{RESTORING}%' AND value IN ('', '{GOING_ON}'))",
+}
+"""Which rows of these tables are something that happened."""
+
 
 def log(index: Index, path: bytes, limit: int) -> list[LogEntry]:
     """The last `limit` things that happened at or below a path. Raises UsageError where there never was anything."""
@@ -67,7 +73,7 @@ class _Log:
         return entries
 
     def _newest(self, columns: str, table: str, inside: set[int] | None) -> list[Any]:
-        where = "time > 0" if table == "past_nodes" else "1"
+        where = _TOLD.get(table, "1")
         if inside is None:
             return self._index.database.rows(
                 f"SELECT {columns} FROM {table} WHERE {where} ORDER BY stamp DESC LIMIT ?", (self._limit,)
@@ -114,8 +120,6 @@ class _Log:
             names = {device.hex(): name for device, name in self._index.feeds.device_names().items()}
             key, value = "accept", names.get(accepted) or accepted[:8]
         elif key.startswith(RESTORING):
-            if value in ("", GOING_ON):
-                return None
             key, _, value = value.partition(" ")
         return LogEntry(moment(time), device_name(self._index, stamp), "setting", "", setting=key, value=value)
 

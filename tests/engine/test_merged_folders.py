@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import trio.testing
 
 from syncfs.engine.posix import AttributeChange, Caller, EntryChanged, InodeChanged, Invalidation, RenameFlags
 from syncfs.engine.setup import create_share
 from syncfs.engine.share import Share, open_share
+from syncfs.engine.stale import PAGE
 from syncfs.model.errors import PosixError
 from syncfs.model.ids import ROOT_NODE, DeviceId
 from syncfs.model.records import Birth, LinkRecord, NodeRecord, Owner, Record, Times
@@ -119,6 +121,32 @@ async def test_names_that_the_other_one_had_before_are_told(share: Share) -> Non
     share.volume.watch(told.append)
     apply(share, LinkRecord(1000, 0, THEIRS, THEIRS, ROOT_NODE, b"work", from_parent=ROOT_NODE, from_name=b"elsewhere"))
     assert EntryChanged(ours, b"f", None) in told
+
+
+async def test_very_many_names_are_told_bit_by_bit(share: Share) -> None:
+    count = 2 * PAGE + 7
+    apply(share, *born(900, THEIRS, ROOT_NODE, b"elsewhere", 0o040000))
+    files = [born(910 + 2 * number, b"%016d" % number, THEIRS, b"%d" % number, 0o100000) for number in range(count)]
+    apply(share, *(record for records in files for record in records))
+    ours = share.volume.mkdir(1, b"work", 0o755, ME).ino
+    told: set[bytes] = set()
+
+    def note(event: Invalidation) -> None:
+        if isinstance(event, EntryChanged) and event.parent == ours:
+            told.add(event.name)
+
+    share.volume.watch(note)
+    apply(share, LinkRecord(9000, 0, THEIRS, THEIRS, ROOT_NODE, b"work"))
+    assert len(told) == PAGE
+    await trio.testing.wait_all_tasks_blocked()
+    assert told == {b"%d" % number for number in range(count)}
+
+    told.clear()
+    apply(share, LinkRecord(9001, 0, THEIRS, THEIRS, ROOT_NODE, b"elsewhere"))
+    last = b"%016d" % (count - 1)
+    apply(share, LinkRecord(9002, 0, last, last, THEIRS, b"%d" % (count - 1), True))
+    await trio.testing.wait_all_tasks_blocked()
+    assert told == {b"%d" % number for number in range(count)}
 
 
 async def test_a_restart_knows_which_directories_are_one(share: Share, tmp_path: Path) -> None:

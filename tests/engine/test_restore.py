@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import trio
 
+from syncfs.engine.harm import restoring
+from syncfs.engine.log import log
 from syncfs.engine.posix import RenameFlags
 from syncfs.engine.service import RunningShare
 from syncfs.model.errors import UsageError
@@ -103,10 +105,11 @@ def test_others_have_their_turn_and_keep_what_they_do_meanwhile(
             await write(one, f"d/{number}", b"edited")
             await write(one, f"d/added {number}", b"")
         await nodes.rest()
-        volume, history = share_of(one).volume, share_of(one).history
+        volume, history, index = share_of(one).volume, share_of(one).history, share_of(one).index
         give_turn, turns = volume.let_kernel_in, count(1)
 
         async def work() -> None:
+            assert not index.setting(restoring(share_of(one).member.identity.id))  # what it does has no leave
             await write(one, "d/meanwhile", b"new")
             await write(one, "d/199", b"written meanwhile")
             await volume.rename(*place_of(one, "d/added 199"), *place_of(one, "d/renamed"), RenameFlags.NONE)
@@ -122,6 +125,8 @@ def test_others_have_their_turn_and_keep_what_they_do_meanwhile(
         await nodes.rest()
         after = await tree(one)
         assert next(turns) > 10
+        told = [entry for entry in log(index, b"", 10_000) if entry.action == "setting"]
+        assert [(entry.setting, entry.value) for entry in told] == [("restore", "d")]
         assert after["/d/meanwhile"] is not None
         assert after["/d/199"] not in (whole["/d/199"], None)
         assert {path: what for path, what in after.items() if path not in ("/d/meanwhile", "/d/199")} == {
