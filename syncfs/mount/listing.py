@@ -28,6 +28,9 @@ DOT_DOT: Final = 2
 MOST_KEPT: Final = 100_000
 """Entries whose replies are kept, about 50 MB."""
 
+LARGEST_KEPT: Final = 1000
+"""A directory with more entries is not kept: to look whether that was all would read as many again."""
+
 Reply = tuple[bytes, pyfuse3.EntryAttributes, int]
 """Name, attributes, cookie."""
 
@@ -75,7 +78,8 @@ class Listing:
             replies = [(listed.name, entry_of(listed.attributes), listed.cookie) for listed in page]
             made += replies
             after = page[-1].cookie
-            if whole and len(made) == len(replies) and not self._volume.readdir(ino, after):
+            is_first = whole and len(made) == len(replies)
+            if is_first and len(page) < LARGEST_KEPT and not self._volume.readdir(ino, after):
                 self._keep(ino, made)
             yield from replies
 
