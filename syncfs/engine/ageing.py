@@ -30,16 +30,17 @@ def merge_plan(segments: Sequence[tuple[int, int]]) -> slice | None:
 
 
 def without_superseded(records: Sequence[Record]) -> list[Record]:
-    """Drop records that only set a node's times where a later one of the same feed sets them again.
+    """Drop records that only tell that a directory's entries changed where a later one of the same feed sets its times.
 
-    All of `records` are of one device in feed order, so the later one has the greater stamp and wins everywhere.
+    Such a record sets the time at which it was made; other times were set by a program, which history keeps. All of
+    `records` are of one device in feed order, so the later one has the greater stamp and wins everywhere.
     """
     kept: list[Record] = []
     later: set[bytes] = set()
     for record in reversed(records):
         if isinstance(record, NodeRecord) and record.times is not None:
             alone = record == NodeRecord(record.lamport, record.time, record.node, times=record.times)
-            if alone and record.node in later:
+            if alone and record.times.mtime == record.time and record.node in later:
                 continue
             later.add(record.node)
         kept.append(record)

@@ -44,6 +44,13 @@ def kept_versions(index: Index, ino: int) -> list[VersionRow]:
     return [version for version in index.versions_of(ino) if version.depth != THINNED]
 
 
+def mtime_of(index: Index, version: VersionRow) -> int:
+    """The modification time of a content (ns), also where somebody set it while that was current."""
+    replaced = min((row.stamp for row in index.versions_of(version.ino) if version.stamp in row.parents), default=None)
+    set_to = index.past.mtime_set(index.nodes.must(version.ino), version.stamp, replaced)
+    return version.mtime if set_to is None else set_to
+
+
 def pick_version(index: Index, ino: int, text: str, path: bytes) -> VersionRow:
     """The version whose id begins with `text`. Raises UsageError."""
     matching = [version for version in kept_versions(index, ino) if version.stamp.hex().startswith(text.lower())]

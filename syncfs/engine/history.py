@@ -9,7 +9,7 @@ import trio
 
 from syncfs.engine.feed import Feed
 from syncfs.engine.files import Files
-from syncfs.engine.finding import device_name, find, kept_versions, nanoseconds, pick_device, pick_version
+from syncfs.engine.finding import device_name, find, kept_versions, mtime_of, nanoseconds, pick_device, pick_version
 from syncfs.engine.harm import GOING_ON, restoring
 from syncfs.engine.holding import UNDONE, accepting
 from syncfs.engine.putting import Putter, past_path
@@ -90,7 +90,7 @@ class History:
     async def restore(self, path: bytes, version: str | None, time: datetime | None, to: bytes | None) -> RestoreReport:
         """Put an old state back. Raises UsageError, PosixError, SetupError, UnavailableError."""
         feed = self._writable()
-        await self._files.settle_all()
+        await self._settle(feed)
         async with self._busy:
             feed.commit()
             with (
@@ -106,7 +106,7 @@ class History:
         """Put back everything that a device did since a time. Raises UsageError, PosixError, SetupError."""
         feed = self._writable()
         who = pick_device(self._index, device)
-        await self._files.settle_all()
+        await self._settle(feed)
         sequence = self._replicator.holding.accept(who)
         await self._replicator.let_through(who)
         async with self._busy:
@@ -140,6 +140,11 @@ class History:
         return AcceptReport([names.get(who) or who.hex()[:8] for who in chosen], records)
 
     # --- inside -----------------------------------------------------------------------------------------------------
+
+    async def _settle(self, feed: Feed) -> None:
+        """Have everything recorded that was done here, also when directories were changed."""
+        await self._files.settle_all()
+        feed.seal()
 
     async def _restore(
         self, putter: Putter, rows: Reader, path: bytes, version: str | None, time: datetime | None, to: bytes | None
@@ -178,8 +183,8 @@ class History:
             )
         owner = Owner(node.uid, node.gid, node.user, node.group)
         past = PastNode(
-            node.ino, node.kind, 0, b"", node.mode, owner, node.xattrs, chosen.mtime, chosen.time, chosen.size,
-            version=chosen.stamp,
+            node.ino, node.kind, 0, b"", node.mode, owner, node.xattrs, node.atime, mtime_of(self._index, chosen),
+            chosen.time, chosen.size, version=chosen.stamp,
         )  # fmt: skip
         last = next(iter(self._index.links_of(node.ino)), None)
         link = last.link if last is not None else LinkId(node.node)
@@ -207,7 +212,9 @@ class History:
             raise UsageError(f"'{shown_path(path if to is None else to)}' is a conflict copy: choose a place with --to")
         if version is not None:
             node = self._index.nodes.must(ino)
-            putter.content(node, version, node.shown_heads[1:])
+            putter.content(node, version, past.mtime, node.shown_heads[1:])
+        if to is None:
+            putter.attributes(ino, past)
         shown = shown_path(path if to is None else to)
         return RestoreReport(
             shown, version.stamp.hex() if version else None, moment(version.time if version else past.ctime), past.size

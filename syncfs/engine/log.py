@@ -10,13 +10,14 @@ from syncfs.engine.finding import device_name, find
 from syncfs.engine.harm import GOING_ON, RESTORING
 from syncfs.engine.holding import ACCEPTED, UNDONE
 from syncfs.index.index import ROOT_INO, Index
+from syncfs.index.nodes import TIMES
 from syncfs.model.reports import LogEntry, moment, shown_path
 
 _TOLD = {
-    "past_nodes": "time > 0",
+    "past_nodes": f"time > 0 AND grp != {TIMES}",
     "setting_changes": f"NOT (key LIKE '{RESTORING}%' AND value IN ('', '{GOING_ON}'))",
 }
-"""Which rows of these tables are something that happened."""
+"""Which rows of these tables are something that happened; when a directory's entries changed is told by the entries."""
 
 
 def log(index: Index, path: bytes, limit: int) -> list[LogEntry]:

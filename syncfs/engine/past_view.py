@@ -99,7 +99,7 @@ class PastView:
         )
         return Attributes(
             ino, node.kind | node.mode, node.nlink, uid, gid, node.rdev, node.size, (node.size + 511) // 512,
-            node.mtime, node.mtime, node.ctime,
+            node.atime, node.mtime, node.ctime,
         )  # fmt: skip
 
     def readdir(self, ino: int, after: int) -> Sequence[Listed]:

@@ -82,7 +82,7 @@ class Putter:
 
     # --- single things ----------------------------------------------------------------------------------------------
 
-    def content(self, node: Node, version: VersionRow, beside: Sequence[Stamp] = ()) -> None:
+    def content(self, node: Node, version: VersionRow, mtime: int, beside: Sequence[Stamp] = ()) -> None:
         """Make an old content of a file, or of any file, its current one, as a new version; heads `beside` it stay."""
         current = self._index.version(node.head) if node.head is not None else None
         if current is not None and (current.size, current.depth, current.body) == (
@@ -96,33 +96,34 @@ class Putter:
         self._record(
             [
                 VersionRecord(
-                    feed.tick(), feed.now(), node.node, parents, version.size, self._mtime(node, version),
-                    version.depth, version.body, True,
+                    feed.tick(), feed.now(), node.node, parents, version.size, mtime, version.depth,
+                    version.body, True,
                 )
             ]
         )  # fmt: skip
         self.changed += 1
         self.bytes += version.size
 
-    def _mtime(self, node: Node, version: VersionRow) -> int:
-        """The time that a content had, also where somebody set it while that was current."""
-        after = [row.stamp for row in self._index.versions_of(node.ino) if version.stamp in row.parents]
-        set_at = node.group_stamp(TIMES)
-        is_of_it = version.ino == node.ino and version.stamp < set_at < min(after, default=set_at)
-        return node.times_mtime if is_of_it else version.mtime
+    def attributes(self, ino: int, past: PastNode) -> None:
+        """Set what differs of permissions, owner, times and extended attributes; a file has its content already."""
+        node = self._index.nodes.must(ino)
+        times = Times(past.atime, past.mtime)
 
-    def attributes(self, node: Node, mode: int, owner: Owner, xattrs: dict[bytes, bytes]) -> None:
-        """Set what differs of permissions, owner and extended attributes."""
-        old = Owner(node.uid, node.gid, node.user, node.group)
+        def is_old(group: int) -> bool:
+            return not self._are_new([node.group_stamp(group)])
+
         record = NodeRecord(
             self._feed.tick(), self._feed.now(), node.node,
-            mode=mode if mode != node.mode and not self._are_new([node.group_stamp(MODE)]) else None,
-            owner=owner if owner != old and not self._are_new([node.group_stamp(OWNER)]) else None,
-            xattrs=xattrs if xattrs != node.xattrs and not self._are_new([node.group_stamp(XATTRS)]) else None,
+            mode=past.mode if past.mode != node.mode and is_old(MODE) else None,
+            owner=past.owner if past.owner != _owner_of(node) and is_old(OWNER) else None,
+            times=times if times != Times(node.atime, node.mtime) and is_old(TIMES) else None,
+            xattrs=dict(past.xattrs) if past.xattrs != node.xattrs and is_old(XATTRS) else None,
         )  # fmt: skip
-        if record.mode is not None or record.owner is not None or record.xattrs is not None:
+        is_other = record.mode is not None or record.owner is not None or record.xattrs is not None
+        if is_other or record.times is not None:
             self._record([record])
-            self.changed += 1
+            # A directory has other times whenever a name in it is put back.
+            self.changed += is_other or not node.is_directory
 
     def link(self, link: LinkId, ino: int, parent: int, name: bytes) -> None:
         """Let a link show its node at a place, wherever it is now."""
@@ -213,7 +214,7 @@ class Putter:
             [
                 NodeRecord(
                     feed.tick(), now, node, Birth(like.kind, like.rdev, like.target), like.mode, like.owner,
-                    Times(like.mtime, like.mtime), dict(like.xattrs),
+                    Times(like.atime, like.mtime), dict(like.xattrs),
                 ),
                 LinkRecord(feed.tick(), now, node, node, self._index.nodes.must(parent).node, name),
             ]
@@ -222,7 +223,7 @@ class Putter:
         assert ino is not None
         self.changed += 1
         if version is not None:
-            self.content(self._index.nodes.must(ino), version)
+            self.content(self._index.nodes.must(ino), version, like.mtime)
         return ino
 
     def folder(self, path: bytes, moment: Moment | None) -> int:
@@ -237,7 +238,9 @@ class Putter:
                     below = self._folder_back(moment, entry, ino, name)
                 else:
                     owner, now = _owner_of(self._index.nodes.must(ino)), self._feed.now()
-                    below = self.make(ino, name, PastNode(0, stat.S_IFDIR, 0, b"", 0o755, owner, {}, now, now), None)
+                    below = self.make(
+                        ino, name, PastNode(0, stat.S_IFDIR, 0, b"", 0o755, owner, {}, now, now, now), None
+                    )
                 node = self._index.nodes.must(below)
             if not node.is_directory:
                 raise UsageError(f"'{shown_path(done)}' is no directory: choose another place with --to")

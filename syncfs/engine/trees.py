@@ -30,6 +30,7 @@ class TreePutter:
             self._top = parent
             await trio.to_thread.run_sync(self._collect, entry)
         if entry.folders and entry.ino == ROOT_INO:
+            self._put.attributes(ROOT_INO, self._moment.node(entry))
             await self._fill(entry, ROOT_INO, copy)
         else:
             await self._place(entry, parent, name, copy)
@@ -53,11 +54,10 @@ class TreePutter:
         past = self._moment.node(entry)
         version = self._index.version(past.version) if past.version is not None else None
         ino = await self._own_place(entry, parent, name, past, version, copy)
-        node = self._index.nodes.must(ino)
         if version is not None:
-            self._put.content(node, version)
+            self._put.content(self._index.nodes.must(ino), version, past.mtime)
         if not copy:
-            self._put.attributes(self._index.nodes.must(ino), past.mode, past.owner, dict(past.xattrs))
+            self._put.attributes(ino, past)
         if entry.folders:
             await self._fill(entry, ino, copy)
 

@@ -4,8 +4,6 @@ What the tree would be without it is derived (index/without.py), and every name 
 that again. What others have built on its changes stays as it is and is counted as `kept`. From the top down each name
 gets what it would show: the same node, wherever it is now; a conflict copy that was settled comes back as a file under
 the copy's name. What is in the way steps aside, and what is left over goes at the end, when all else has its place.
-
-What cannot be put back are times that the device set explicitly; the file then has the time of its content.
 """
 
 from collections.abc import Mapping
@@ -17,7 +15,7 @@ from syncfs.engine.putting import Putter
 from syncfs.index.database import Reader
 from syncfs.index.index import ROOT_INO, Index
 from syncfs.index.moment import ROOT_FOLDER, PastEntry, PastNode
-from syncfs.index.nodes import split_stamps
+from syncfs.index.nodes import TIMES, split_stamps
 from syncfs.index.without import Without
 from syncfs.model.ids import DeviceId, LinkId, Stamp, device_of
 
@@ -80,8 +78,9 @@ class _Look:
                 if self._is_theirs(stamp, time)
             ]
             built_on = versions and not any(stamp in heads for stamp in versions)
+            # Times do not count: those of a directory change with all that anybody does in it.
             values = self._rows.rows(
-                "SELECT grp, stamp, time FROM past_nodes WHERE ino = ? ORDER BY stamp DESC", (ino,)
+                "SELECT grp, stamp, time FROM past_nodes WHERE ino = ? AND grp != ? ORDER BY stamp DESC", (ino, TIMES)
             )
             latest = {group: self._is_theirs(stamp, time) for group, stamp, time in reversed(values)}
             changed_over = any(self._is_theirs(stamp, time) and not latest[group] for group, stamp, time in values)
@@ -181,5 +180,6 @@ class _Undo:
         past = known or self._without.node(entry)
         version = self._index.version(past.version) if past.version is not None else None
         if version is not None:
-            self._put.content(self._index.nodes.must(ino), version, self._without.shown_heads(entry.ino)[1:])
-        self._put.attributes(self._index.nodes.must(ino), past.mode, past.owner, dict(past.xattrs))
+            beside = self._without.shown_heads(entry.ino)[1:]
+            self._put.content(self._index.nodes.must(ino), version, past.mtime, beside)
+        self._put.attributes(ino, past)

@@ -10,16 +10,25 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from syncfs.index.database import IndexDatabase
-from syncfs.index.nodes import BIRTH, GROUPS, MODE, OWNER, TIMES, XATTRS, Node, NodeTable, pack_xattrs, split_stamps
+from syncfs.index.nodes import (
+    BIRTH,
+    GROUPS,
+    MODE,
+    OWNER,
+    TIMES,
+    XATTRS,
+    Node,
+    NodeTable,
+    fitting,
+    pack_xattrs,
+    split_stamps,
+)
 from syncfs.index.past import PastTable
 from syncfs.index.schema import ROOT_INO
 from syncfs.index.view import View
 from syncfs.model.ids import NO_STAMP, DeviceId, NodeId, Stamp, make_stamp
 from syncfs.model.records import LinkRecord, NodeRecord, Record, SettingRecord, VersionRecord
 from syncfs.model.versions import heads_after, replaced
-
-_MIN, _MAX = -(2**63), 2**63 - 1
-"""The numbers that a column can hold; records may tell other times, which no calendar knows."""
 
 
 class Applier:
@@ -47,7 +56,7 @@ class Applier:
                 case SettingRecord():
                     self._database.write(
                         "INSERT OR IGNORE INTO setting_changes (key, stamp, time, value) VALUES (?, ?, ?, ?)",
-                        (record.key, stamp, _fitting(record.time), record.value),
+                        (record.key, stamp, fitting(record.time), record.value),
                     )
                     self._database.write(
                         "INSERT INTO settings (key, value, stamp) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE "
@@ -61,7 +70,7 @@ class Applier:
         ino = self._nodes.ino_of(record.node)
         groups = _group_values(record)
         if ino is None:
-            fields: dict[str, Any] = {"ctime": _fitting(record.time)}
+            fields: dict[str, Any] = {"ctime": fitting(record.time)}
             for values in groups.values():
                 fields |= values
             fields["stamps"] = stamp
@@ -70,10 +79,10 @@ class Applier:
             ino = self._nodes.insert(record.node, fields)
             self._fresh.add(ino)
             if record.birth is None:
-                self._past.note_early(ino, record, stamp, _fitting(record.time))
+                self._past.note_early(ino, record, stamp, fitting(record.time))
             return
         node = self._real(ino)
-        self._past.note_node(node, record, stamp, _fitting(record.time))
+        self._past.note_node(node, record, stamp, fitting(record.time))
         fields = {}
         stamps = [node.group_stamp(group) for group in range(GROUPS)]
         for group, values in groups.items():
@@ -82,7 +91,7 @@ class Applier:
                 fields |= values
         if stamps == [node.group_stamp(group) for group in range(GROUPS)]:
             return
-        fields["ctime"] = max(node.ctime, _fitting(record.time))
+        fields["ctime"] = max(node.ctime, fitting(record.time))
         fields["stamps"] = stamps[0] if len(set(stamps)) == 1 else b"".join(stamps)
         kind = fields.get("kind", node.kind)
         if ino == ROOT_INO:
@@ -114,7 +123,7 @@ class Applier:
             if row is not None and stamp <= row[6]:
                 self._note_late(record, ino, stamp, row)
                 return
-        node, time = self._real(ino), _fitting(record.time)
+        node, time = self._real(ino), fitting(record.time)
         parent = self._nodes.intern(record.parent)
         from_parent = self._nodes.intern(record.from_parent) if record.from_parent else 0
         places_directory = record.link == record.node and node.is_directory
@@ -159,13 +168,13 @@ class Applier:
             parent = self._nodes.intern(record.parent)
             from_parent = self._nodes.intern(record.from_parent) if record.from_parent else 0
             self._past.note_late_link(
-                (record.link, stamp, _fitting(record.time), ino, parent, record.name, record.deleted,
+                (record.link, stamp, fitting(record.time), ino, parent, record.name, record.deleted,
                  b"".join(record.seen), from_parent, record.from_name)
             )  # fmt: skip
 
     def _apply_version(self, record: VersionRecord, stamp: Stamp) -> None:
         ino = self._nodes.intern(record.node)
-        node, time, mtime = self._real(ino), _fitting(record.time), _fitting(record.mtime)
+        node, time, mtime = self._real(ino), fitting(record.time), fitting(record.mtime)
         added = self._database.write(
             "INSERT OR IGNORE INTO versions (stamp, ino, time, parents, size, mtime, depth, body) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -227,18 +236,14 @@ def _group_values(record: NodeRecord) -> dict[int, dict[str, Any]]:
     groups: dict[int, dict[str, Any]] = {}
     if record.birth is not None:
         birth = record.birth
-        groups[BIRTH] = {"kind": birth.kind, "rdev": _fitting(birth.rdev), "target": birth.target}
+        groups[BIRTH] = {"kind": birth.kind, "rdev": fitting(birth.rdev), "target": birth.target}
     if record.mode is not None:
         groups[MODE] = {"mode": record.mode}
     if record.owner is not None:
         owner = record.owner
         groups[OWNER] = {"uid": owner.uid, "gid": owner.gid, "user": owner.user, "group": owner.group}
     if record.times is not None:
-        groups[TIMES] = {"atime": _fitting(record.times.atime), "times_mtime": _fitting(record.times.mtime)}
+        groups[TIMES] = {"atime": fitting(record.times.atime), "times_mtime": fitting(record.times.mtime)}
     if record.xattrs is not None:
         groups[XATTRS] = {"packed_xattrs": pack_xattrs(record.xattrs)}
     return groups
-
-
-def _fitting(number: int) -> int:
-    return _MIN if number < _MIN else _MAX if number > _MAX else number

@@ -12,13 +12,14 @@ from typing import Any, Protocol
 
 import msgspec
 
-from syncfs.index.nodes import MODE, OWNER, XATTRS, split_stamps
+from syncfs.index import nodes
+from syncfs.index.nodes import Node, split_stamps
 from syncfs.index.schema import ROOT_INO
 from syncfs.model.directory import Candidate, Head, Shown, directory_view
 from syncfs.model.ids import ROOT_NODE, DeviceId, LinkId, NodeId, Stamp, device_of
 from syncfs.model.merge import LinkEnd, node_view
 from syncfs.model.moves import Placement, Seat, resolve_moves
-from syncfs.model.records import THINNED, Owner, content_digest
+from syncfs.model.records import THINNED, Owner, Times, content_digest
 from syncfs.model.versions import Version, heads
 
 CACHED_FOLDERS = 256
@@ -80,6 +81,7 @@ class PastNode:
     mode: int
     owner: Owner
     xattrs: Mapping[bytes, bytes]
+    atime: int
     mtime: int
     ctime: int
     size: int = 0
@@ -135,40 +137,37 @@ class Moment:
 
     def node(self, entry: PastEntry) -> PastNode:
         """What the node behind an entry was like."""
-        row = self._source.read(
-            "SELECT kind, rdev, target, mode, uid, gid, user, grp, xattrs, mtime, ctime, content_mtime, head "
-            "FROM nodes WHERE ino = ?",
-            (entry.ino,),
-        )
-        kind, rdev, target, mode, uid, gid, user, group, xattrs, times, ctime, content_mtime, head = row
-        values: dict[int, bytes] = {}
-        for number, _, value in self._source.rows(
-            f"SELECT grp, stamp, value FROM past_nodes v WHERE v.ino = ?2 AND {self._counts('v')} ORDER BY stamp",
+        now = Node(*self._source.read(nodes.SELECT, (entry.ino,)))
+        mode, owner, xattrs = now.mode, Owner(now.uid, now.gid, now.user, now.group), now.xattrs
+        times, set_at = Times(now.atime, now.times_mtime), now.group_stamp(nodes.TIMES)
+        for group, stamp, value in self._source.rows(
+            f"SELECT grp, max(stamp), value FROM past_nodes v WHERE v.ino = ?2 AND {self._counts('v')} GROUP BY grp",
             (self.time, entry.ino),
         ):
-            values[number] = value
-        if MODE in values:
-            mode = msgspec.msgpack.decode(values[MODE], type=int)
-        owner = Owner(uid, gid, user, group)
-        if OWNER in values:
-            owner = msgspec.msgpack.decode(values[OWNER], type=Owner)
-        packed = values.get(XATTRS, xattrs)
-        known = msgspec.msgpack.decode(packed, type=dict[bytes, bytes]) if packed else {}
+            match group:
+                case nodes.MODE:
+                    mode = msgspec.msgpack.decode(value, type=int)
+                case nodes.OWNER:
+                    owner = msgspec.msgpack.decode(value, type=Owner)
+                case nodes.TIMES:
+                    times, set_at = msgspec.msgpack.decode(value, type=Times), Stamp(stamp)
+                case nodes.XATTRS:
+                    xattrs = msgspec.msgpack.decode(value, type=dict[bytes, bytes])
         plain = PastNode(
-            entry.ino, kind, rdev, target, mode, owner, known, min(times, self._latest), min(ctime, self._latest)
-        )
-        if kind != stat.S_IFREG:
-            size = len(target) if kind == stat.S_IFLNK else 0
-            return replace(plain, size=size, nlink=self._nlink(entry.ino) if kind != stat.S_IFDIR else 1)
+            entry.ino, now.kind, now.rdev, now.target, mode, owner, xattrs, times.atime, times.mtime,
+            min(now.ctime, self._latest),
+        )  # fmt: skip
+        if now.is_directory:
+            return plain
+        plain = replace(plain, size=len(now.target), nlink=self._nlink(entry.ino))
         kept = self.kept_version(entry.ino, entry.head)
         if kept is None:
-            return replace(plain, nlink=self._nlink(entry.ino))
+            return plain
         size, mtime, time = self._source.read("SELECT size, mtime, time FROM versions WHERE stamp = ?", (kept,))
-        if kept == head:
-            mtime = min(max(times, content_mtime), self._latest) if times <= self._latest else mtime
-        return replace(
-            plain, size=size, mtime=mtime, ctime=min(time, self._latest), version=kept, nlink=self._nlink(entry.ino)
-        )
+        plain = replace(plain, size=size, ctime=min(time, self._latest), version=kept)
+        if entry.is_copy:
+            return replace(plain, atime=mtime, mtime=mtime)
+        return replace(plain, mtime=mtime) if entry.head is not None and entry.head > set_at else plain
 
     def kept_version(self, ino: int, head: Stamp | None) -> Stamp | None:
         """The version with content that stands for a head: itself, or the kept one before, or the one after."""

@@ -24,7 +24,7 @@ _COLUMNS = (
 )
 _NAMES = _COLUMNS.split(", ")
 _LISTED = ", ".join(f"n.{name}" for name in _NAMES)
-_SELECT = f"SELECT {_COLUMNS} FROM nodes WHERE ino = ?"
+SELECT = f"SELECT {_COLUMNS} FROM nodes WHERE ino = ?"
 _INSERT = f"INSERT INTO nodes ({_COLUMNS}) VALUES ({', '.join('?' * len(_NAMES))})"
 _UPDATE = (
     "UPDATE nodes SET "
@@ -151,7 +151,7 @@ class NodeTable:
         """The node with this inode number."""
         node = self._cache.get(ino)
         if node is None:
-            row = self._database.read(_SELECT, (ino,))
+            row = self._database.read(SELECT, (ino,))
             if row is not None:
                 node = self._remember(Node(*row))
         return node
@@ -251,6 +251,11 @@ class NodeTable:
             self._inos.clear()
         self._inos[node] = ino
         return ino
+
+
+def fitting(number: int) -> int:
+    """The nearest number that a column can hold; records may tell times that no calendar knows."""
+    return max(-(2**63), min(number, 2**63 - 1))
 
 
 def pack_xattrs(xattrs: dict[bytes, bytes]) -> bytes | None:

@@ -4,7 +4,8 @@ The winning records have their rows in `nodes` and `links`; only when one is rep
 row written here. So a file that never changes costs nothing. All rows follow from the records alone, whatever the order
 in which they came, and which of them are old enough to go is the same on all peers (engine/retention.py).
 
-Times of nodes have no history: those of files are those of their versions, and folders change theirs with each entry.
+Merged segments leave out by and by when a folder's entries changed (engine/ageing.py), so of that a peer that joined
+late knows less.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,9 +14,9 @@ from typing import Any
 import msgspec
 
 from syncfs.index.database import IndexDatabase
-from syncfs.index.nodes import MODE, OWNER, XATTRS, Node
-from syncfs.model.ids import NO_STAMP, Stamp
-from syncfs.model.records import THINNED, NodeRecord, Owner, content_digest
+from syncfs.index.nodes import MODE, OWNER, TIMES, XATTRS, Node, fitting
+from syncfs.model.ids import NO_STAMP, STAMP_BYTES, Stamp
+from syncfs.model.records import THINNED, NodeRecord, Owner, Times, content_digest
 
 
 class PastTable:
@@ -39,6 +40,18 @@ class PastTable:
         """The first record about a node came, which is not that of its birth."""
         for group, value in _kept_groups(record):
             self._put_value(ino, group, stamp, time, value)
+
+    def mtime_set(self, node: Node, since: Stamp, until: Stamp | None) -> int | None:
+        """The modification time (ns) that was set last between two stamps; None where none was."""
+        end = until or b"\xff" * STAMP_BYTES
+        row = self._database.read(
+            "SELECT value FROM past_nodes WHERE ino = ? AND grp = ? AND stamp > ? AND stamp < ? "
+            "ORDER BY stamp DESC LIMIT 1",
+            (node.ino, TIMES, since, end),
+        )
+        if row is not None:
+            return msgspec.msgpack.decode(row[0], type=Times).mtime
+        return node.times_mtime if since < node.group_stamp(TIMES) < end else None
 
     def note_replaced_link(self, link: bytes) -> None:
         """The winning record of a link is about to be replaced."""
@@ -106,6 +119,8 @@ def _kept_groups(record: NodeRecord) -> Iterable[tuple[int, object]]:
         yield MODE, record.mode
     if record.owner is not None:
         yield OWNER, record.owner
+    if record.times is not None:
+        yield TIMES, Times(fitting(record.times.atime), fitting(record.times.mtime))
     if record.xattrs is not None:
         yield XATTRS, record.xattrs
 
@@ -115,4 +130,6 @@ def _value_of(node: Node, group: int) -> object:
         return node.mode
     if group == OWNER:
         return Owner(node.uid, node.gid, node.user, node.group)
+    if group == TIMES:
+        return Times(node.atime, node.times_mtime)
     return node.xattrs

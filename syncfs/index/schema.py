@@ -115,8 +115,8 @@ CREATE INDEX past_links_in ON past_links (parent, name);
 CREATE INDEX past_links_of ON past_links (ino);
 CREATE INDEX links_deleted ON links (parent, name) WHERE deleted = 1;
 
--- history: values of a node's field groups (1 mode, 2 owner, 4 xattrs), present where the group was ever changed, and
--- then all of them, the winning one too; value: in msgpack; time 0: the value that the node was born with
+-- history: values of a node's field groups (1 mode, 2 owner, 3 times, 4 xattrs), present where the group was ever
+-- changed, and then all of them, the winning one too; value: in msgpack; time 0: the value that the node was born with
 CREATE TABLE past_nodes (
     ino INTEGER NOT NULL, grp INTEGER NOT NULL, stamp BLOB NOT NULL, time INTEGER NOT NULL, value BLOB NOT NULL,
     PRIMARY KEY (ino, grp, stamp)

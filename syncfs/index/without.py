@@ -8,7 +8,7 @@ put something into.
 from collections.abc import Mapping
 
 from syncfs.index.moment import Moment, Rows
-from syncfs.index.nodes import split_stamps
+from syncfs.index.nodes import TIMES, split_stamps
 from syncfs.model.ids import DeviceId, Stamp, device_of
 from syncfs.model.versions import heads
 
@@ -74,7 +74,7 @@ class Without(Moment):
             self._rows.read(statement, (ino,)) is not None
             for statement in (
                 f"SELECT 1 FROM versions t WHERE ino = ? AND NOT {theirs('t')} LIMIT 1",
-                f"SELECT 1 FROM past_nodes t WHERE ino = ? AND time > 0 AND NOT {theirs('t')} LIMIT 1",
+                f"SELECT 1 FROM past_nodes t WHERE ino = ? AND grp != {TIMES} AND time > 0 AND NOT {theirs('t')}",
                 f"SELECT 1 FROM links t WHERE parent = ? AND deleted = 0 AND NOT {theirs('t')} LIMIT 1",
             )
         )

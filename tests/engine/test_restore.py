@@ -8,11 +8,13 @@ import trio
 
 from syncfs.engine.harm import restoring
 from syncfs.engine.log import log
-from syncfs.engine.posix import RenameFlags
+from syncfs.engine.posix import AttributeChange, RenameFlags
 from syncfs.engine.service import RunningShare
 from syncfs.model.errors import UsageError
 from tests.engine.nodes import ME, Nodes, delete, place_of, share_of, tell, tree, write
 from tests.engine.test_undo import a_moment
+from tests.simulation.node import Node
+from tests.simulation.picture import differences, picture
 
 
 def test_a_deleted_file_brings_the_folders_above_it_back(tmp_path: Path) -> None:
@@ -132,5 +134,83 @@ def test_others_have_their_turn_and_keep_what_they_do_meanwhile(
         assert {path: what for path, what in after.items() if path not in ("/d/meanwhile", "/d/199")} == {
             path: what for path, what in whole.items() if path != "/d/199"
         } | {"/d/renamed": after["/d/renamed"]}
+
+    tell(tmp_path, story)
+
+
+async def set_mtime(node: Node, path: str, seconds: int) -> None:
+    """As `touch -d` does."""
+    await share_of(node).volume.setattr(ino_of(node, path), AttributeChange(mtime=seconds * 10**9), None)
+
+
+def ino_of(node: Node, path: str) -> int:
+    found = share_of(node).index.resolve(path.encode())
+    assert found is not None, path
+    return found.ino
+
+
+def mtime(node: Node, path: str) -> int:
+    return share_of(node).volume.getattr(ino_of(node, path)).mtime // 10**9
+
+
+def test_times_that_somebody_set_come_back(tmp_path: Path) -> None:
+    async def story(nodes: Nodes) -> None:
+        one, two = await nodes.add(), await nodes.add()
+        for path in ("d/f", "d/g", "d/e/inner"):
+            await write(one, path, path.encode())
+        await nodes.rest()
+        await set_mtime(one, "d/f", 1000)
+        await set_mtime(one, "d/e", 2000)
+        await nodes.rest()
+        then, before = await a_moment(one), await picture(share_of(one))
+        for path in ("d/f", "d/g", "d/e"):
+            await set_mtime(two, path, 5000)
+        await write(two, "d/f", b"changed")
+        delete(two, "d/e/inner")
+        await nodes.rest()
+        assert mtime(one, "d/g") == 5000
+        history = share_of(one).history
+
+        await history.restore(b"d/g", None, then, None)  # the content is what it was
+        assert mtime(one, "d/g") * 10**9 == dict(before[b"/d/g"])["mtime"]  # type: ignore[operator]
+        await history.restore(b"d/f", None, None, None)  # the version before, with the time that it had last
+        assert mtime(one, "d/f") == 5000
+        await history.restore(b"d", None, then, b"copy")
+        assert [mtime(one, path) for path in ("copy/f", "copy/e")] == [1000, 2000]
+        await history.restore(b"d", None, then, None)
+        after = await picture(share_of(one))
+        below = {path: what for path, what in before.items() if path.startswith(b"/d")}
+        assert differences(below, {path: what for path, what in after.items() if path.startswith(b"/d")}) == []
+        await history.restore(b"", None, then, None)
+        assert differences(before, await picture(share_of(one))) == []
+        await nodes.rest()
+        assert differences(before, await picture(share_of(two))) == []
+
+    tell(tmp_path, story)
+
+
+def test_who_comes_late_knows_the_times_that_were_set(tmp_path: Path) -> None:
+    """Merging leaves out only when directories were changed."""
+
+    async def story(nodes: Nodes) -> None:
+        one, two = await nodes.add(), await nodes.add()
+        await write(one, "f", b"content")
+        for number in range(30):
+            await write(one, f"{number}", b"makes many segments")
+            await nodes.rest()
+        await set_mtime(two, "f", 1000)
+        await nodes.rest()
+        then = await a_moment(two)
+        for number in range(30):
+            await set_mtime(two, "f", 5000 + number)
+            await nodes.rest()
+        feed = share_of(two).feed
+        assert feed is not None
+        assert len(share_of(two).index.feeds.segments_of(feed.device)) < feed.sequence / 2  # merged meanwhile
+        late = await nodes.add()
+        await nodes.rest()
+        await share_of(late).history.undo("n2", then)
+        await nodes.rest()
+        assert [mtime(node, "f") for node in nodes.all] == [1000] * 3
 
     tell(tmp_path, story)

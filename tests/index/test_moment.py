@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from syncfs.index.index import Index
 from syncfs.index.moment import ROOT_FOLDER, Moment
-from syncfs.model.ids import ROOT_NODE, NodeId, Stamp
-from syncfs.model.records import INLINE, Birth, LinkRecord, NodeRecord, VersionRecord
-from syncfs.model.tree import State, full_view
+from syncfs.model.ids import NO_STAMP, ROOT_NODE, NodeId, Stamp
+from syncfs.model.records import INLINE, Birth, LinkRecord, NodeRecord, Record, Times, VersionRecord
+from syncfs.model.tree import ShownNode, State, full_view
 from tests.index.lively import STIRS, Stir, lively_entries
 from tests.index.picture import Entry, apply_all, know_devices
 from tests.model.replica import NAMES
@@ -22,7 +22,7 @@ DEVICE = sorted(NAMES)[0]
 
 
 def seen_at(index: Index, time: int) -> dict[bytes, tuple[object, ...]]:
-    """The tree at a moment as the index derives it: node, kind, mode, head."""
+    """The tree at a moment as the index derives it: node, kind, mode, head, times."""
     moment = Moment(index.database, time, NAMES)
     seen: dict[bytes, tuple[object, ...]] = {}
     waiting = [(b"", ROOT_FOLDER)]
@@ -31,7 +31,8 @@ def seen_at(index: Index, time: int) -> dict[bytes, tuple[object, ...]]:
         for entry in moment.entries(folders):
             below = path + b"/" + entry.name if path else entry.name
             node = moment.node(entry)
-            seen[below] = (index.nodes.must(entry.ino).node, entry.kind, node.mode, entry.head)
+            times = Times(node.atime, node.mtime)
+            seen[below] = (index.nodes.must(entry.ino).node, entry.kind, node.mode, entry.head, times)
             assert moment.resolve(below) == entry
             if entry.folders:
                 waiting.append((below, entry.folders))
@@ -44,20 +45,37 @@ def told_by_model(entries: list[Entry], time: int) -> dict[bytes, tuple[object, 
         if record.time <= time:
             state.apply(record, device)
     return {
-        path: (shown.node, shown.kind, dict(shown.fields).get("mode", 0), shown.head)
+        path: (shown.node, shown.kind, dict(shown.fields).get("mode", 0), shown.head, times_of(state, shown))
         for path, shown in full_view(state, NAMES).items()
         if path
     }
+
+
+def times_of(state: State, shown: ShownNode) -> Times:
+    """The times of a node, where a later version of it has not brought another mtime; those of a copy's version."""
+    set_at, times = state.nodes[shown.node].get("times", (NO_STAMP, Times(0, 0)))
+    assert isinstance(times, Times)
+    head = None if shown.head is None else state.by_stamp[shown.head]
+    if head is None or shown.head is None:
+        return times
+    if shown.entry is not None and shown.entry.head is not None:
+        return Times(head.mtime, head.mtime)
+    return Times(times.atime, head.mtime) if shown.head > set_at else times
+
+
+def timed(record: Record) -> Record:
+    """The record at the second that its lamport says; all births and most other records of nodes set times."""
+    record = msgspec.structs.replace(record, time=record.lamport * SECOND)
+    if isinstance(record, NodeRecord) and (record.birth is not None or record.lamport % 4):
+        return msgspec.structs.replace(record, times=Times(record.lamport, -record.lamport))
+    return msgspec.structs.replace(record, mtime=record.lamport) if isinstance(record, VersionRecord) else record
 
 
 @settings(max_examples=120, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 @given(STIRS, st.integers(0, 2**32))
 def test_a_moment_shows_what_the_records_up_to_it_say(stirs: list[Stir], seed: int) -> None:
     order = random.Random(seed)
-    entries = [
-        (device, msgspec.structs.replace(record, time=record.lamport * SECOND))
-        for device, record in lively_entries(stirs)
-    ]
+    entries = [(device, timed(record)) for device, record in lively_entries(stirs)]
     with TemporaryDirectory() as directory, Index(Path(directory) / "index.db") as index:
         know_devices(index)
         apply_all(index, order.sample(entries, len(entries)))
