@@ -8,7 +8,8 @@ still shows a node whose birth that feed told once and tells no longer, has miss
   with the directories above it. A device that may write tells it anew, so that it comes back for all, also for those
   who never heard of it.
 
-Either way a sentence in the log and in `status` says so. Nothing is decided before all that was known is here.
+Either way a sentence in the log and, for a month, in `status` says so, and the log names the files. Nothing is decided
+before all that was known is here.
 
 History forgets the content of a deleted file after some weeks, and it may come back after that by a rename that was
 under way. Then who lacks its content finds it in what is told of it still, or who has it tells it anew.
@@ -37,12 +38,18 @@ from syncfs.model.records import (
     Times,
     VersionRecord,
 )
+from syncfs.model.reports import shown_path
 from syncfs.wire.head import decode_head
 from syncfs.wire.segment import decode_segment
 
 WAIT_SECONDS = 1.0
+SAID_NS = 30 * 86_400 * 10**9
+"""For how long `status` tells of it."""
+MOST_NAMES = 1000
+"""How many files the log names."""
 _LOOKED = "looked at "
 _SAID = "returned"
+_SAID_AT = "returned_at"
 
 _log = logging.getLogger(__name__)
 
@@ -50,12 +57,16 @@ _log = logging.getLogger(__name__)
 class Returner:
     """Looks for nodes that are over, after each head that came; its task belongs to the share."""
 
-    def __init__(self, index: Index, feed: Feed | None, read: ReadKeys, changed: Callable[[Changes], None]) -> None:
+    def __init__(
+        self, index: Index, feed: Feed | None, read: ReadKeys, changed: Callable[[Changes], None],
+        wall: Callable[[], int],
+    ) -> None:  # fmt: skip
         """`changed` hears of what looks different."""
         self._index = index
         self._feed = feed
         self._read = read
         self._changed = changed
+        self._wall = wall
         self._came = trio.Event()
         self._came.set()
         self._seen: set[int] = set()
@@ -64,7 +75,7 @@ class Returner:
     def reasons(self) -> list[str]:
         """What there is to say of it in `status`."""
         said = self._index.feeds.text(_SAID).decode()
-        return [said] if said else []
+        return [said] if said and self._wall() < self._index.feeds.number(_SAID_AT) + SAID_NS else []
 
     def head_came(self, inos: Iterable[int]) -> None:
         """Something of a peer was applied, and these nodes look different."""
@@ -161,7 +172,7 @@ class Returner:
             kept |= above
             grows = bool(above)
         gone = [ino for ino in missing if ino not in kept]
-        names = [path for ino in kept if (path := self._index.path_of(ino)) is not None]
+        names, removed = self._names(kept), self._names(gone)
         self._index.end(gone)
         self._changed(self._index.take_changes())
         if self._feed is not None and not self._feed.forked and kept:
@@ -171,9 +182,18 @@ class Returner:
             f"files and directories were removed here, and {len(kept)} that were changed meanwhile were kept"
         )
         if names:
-            text += f", such as {min(names).decode(errors='replace')}"
+            text += f", such as {names[0]}"
         _log.warning("%s", text)
-        self._index.feeds.set_text(_SAID, text.encode())
+        for what, paths in (("removed", removed), ("kept", names)):
+            for path in paths[:MOST_NAMES]:
+                _log.warning("%s, as its deletion was forgotten: %s", what, path)
+            if len(paths) > MOST_NAMES:
+                _log.warning("%s, and %d more", what, len(paths) - MOST_NAMES)
+        self._index.feeds.set_text(_SAID, f"{text}; the log names them".encode())
+        self._index.feeds.set_number(_SAID_AT, self._wall())
+
+    def _names(self, inos: Iterable[int]) -> list[str]:
+        return sorted(shown_path(path) for ino in inos if (path := self._index.path_of(ino)) is not None)
 
     def _is_touched(self, node: Node, known: Known) -> bool:
         stamps = [*node.all_heads, *self._index.ending.link_stamps(node.ino)]

@@ -142,7 +142,7 @@ class Share:
         self.collector = Collector(index, self._in_use, self.chunks, store, computer.wall, self.commit, self.feed)
         self.chunks.wrote = self.collector.wrote
         self.condenser = None if self.feed is None else Condenser(index, self.feed, self.feed.read, computer.wall)
-        self.returner = None if read is None else Returner(index, self.feed, read, self._theirs_changed)
+        self.returner = None if read is None else Returner(index, self.feed, read, self._theirs_changed, computer.wall)
         self._past = PastView(index, self.chunks, owners, computer.wall, lambda: self.collector.policy)
         self.shown = WholeVolume(self.volume, self._past)
         """What a mount shows: the volume, with the past in `.syncfs`."""

@@ -24,10 +24,6 @@ def ravage(group: Group) -> tuple[Peer, Peer, dict[str, Entry]]:
     return one, two, before
 
 
-def unlike(before: dict[str, Entry], after: dict[str, Entry]) -> list[str]:
-    return [line for line in differences(before, after) if "mtime" not in line]
-
-
 def test_what_one_computer_ravaged_is_put_back(group: Group) -> None:
     one, two, before = ravage(group)
     status = one.status()
@@ -40,7 +36,7 @@ def test_what_one_computer_ravaged_is_put_back(group: Group) -> None:
     assert one.status()["held"] == [held]
     one.good("undo", SHARE, "--device", held["device"], "--since", held["since"])
     for peer in (one, two):
-        until(lambda peer=peer: unlike(before, scan(peer.mount)) == [], "all is back")
+        until(lambda peer=peer: differences(before, scan(peer.mount)) == [], "all is back")
     assert not one.status()["held"] and not two.status()["held"]
 
 

@@ -127,6 +127,41 @@ def test_old_trees_are_read_with_ordinary_tools(group: Group, tmp_path: Path) ->
         assert not (peer.mount / ".syncfs" / "history" / "nonsense").exists()
 
 
+def test_old_trees_cost_only_what_is_read(group: Group) -> None:
+    one, two = group.add("first"), group.add("second")
+    size = 3 * KIB * KIB
+    old = {name: random.Random(name).randbytes(size) for name in ("a", "b", "c")}
+    (one / "d").mkdir()
+    for name, content in old.items():
+        (one / "d" / name).write_bytes(content)
+    then = a_moment(one, two)
+    for name in old:
+        (one / "d" / name).write_bytes(b"new")
+    (one / "d" / "c").unlink()
+    a_moment(one, two)
+    past = two.mount / ".syncfs" / "history" / then
+    before = two.cached()
+    listed = {path: status for path, status in scan(past, contents=False).items() if path.startswith("d/")}
+    assert {path: status.size for path, status in listed.items()} == {f"d/{name}": size for name in old}
+    subprocess.run(["ls", "-lR", past], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["du", "-a", "--apparent-size", past], check=True, stdout=subprocess.DEVNULL)
+    assert two.cached() == before
+
+    # Its chunks are on the other computer only, as are those of the file that is deleted now.
+    assert (past / "d" / "c").read_bytes() == old["c"]
+    until(lambda: two.cached() > before, "what was read is kept")
+    assert size <= two.cached() - before < 1.1 * size
+    one.stop()
+    assert (past / "d" / "c").read_bytes() == old["c"]
+    start = time.monotonic()
+    with pytest.raises(OSError) as refused:
+        (past / "d" / "a").read_bytes()
+    assert refused.value.errno == errno.EIO and time.monotonic() - start < 20
+    assert scan(past, contents=False)["d/a"].size == size
+    one.start()
+    until(lambda: (past / "d" / "a").read_bytes() == old["a"], "it is read when the other one is back")
+
+
 def test_what_one_device_did_is_undone(group: Group) -> None:
     one, two = group.add("first"), group.add("second")
     grow(one.mount)

@@ -1,8 +1,10 @@
 """Deletions are told for a time; who comes back later is told, and nothing comes back or goes away without a word."""
 
+import pytest
 import trio
 
 from syncfs.engine.posix import AttributeChange, RenameFlags
+from syncfs.engine.service import RunningShare
 from syncfs.model.records import LinkRecord, Record, SettingRecord
 from syncfs.wire.segment import decode_segment
 from tests.simulation.stage import Stage, play
@@ -72,7 +74,7 @@ def test_deletions_are_told_for_some_months() -> None:
     play(3, story)
 
 
-def test_what_was_not_touched_goes_and_that_is_said() -> None:
+def test_what_was_not_touched_goes_and_that_is_said(caplog: pytest.LogCaptureFixture) -> None:
     async def story(stage: Stage) -> None:
         await before(stage)
         await stage.begin(AWAY)
@@ -83,11 +85,18 @@ def test_what_was_not_touched_goes_and_that_is_said() -> None:
             returner = stage.share(AWAY).returner
             assert returner is not None
             assert "9 such files and directories were removed here, and 0 that were changed" in returner.reasons[0]
+            assert returner.reasons[0] in RunningShare(stage.share(AWAY), None).status().reasons
             await stage.nodes[AWAY].stop()
             await stage.begin(AWAY)
         for number in (HERE, THERE):
             returner = stage.share(number).returner
             assert returner is not None and returner.reasons == []
+        said = [record.getMessage() for record in caplog.records]
+        removed = sorted(line.partition(": ")[2] for line in said if line.startswith("removed, as its deletion was"))
+        assert removed == sorted({*FILES, "folder", "folder/other"} - {"kept"})
+        await stage.let_pass(31)
+        returner = stage.share(AWAY).returner
+        assert returner is not None and returner.reasons == []
 
     play(3, story)
 
