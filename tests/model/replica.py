@@ -11,7 +11,7 @@ from itertools import count
 from syncfs.model.directory import Shown
 from syncfs.model.ids import DeviceId, LinkId, NodeId, Stamp, make_stamp
 from syncfs.model.moves import Seat
-from syncfs.model.records import INLINE, Birth, LinkRecord, NodeRecord, Record, VersionRecord
+from syncfs.model.records import INLINE, Birth, LinkRecord, NodeRecord, Owner, Record, VersionRecord
 from syncfs.model.tree import ShownNode, State, Tree, full_view, undone_moves
 from syncfs.model.versions import own_node
 
@@ -73,10 +73,24 @@ class Replica:
             self.given_up.add(self._content(shown))
         self._write_version(shown.node, self._replaced_by(shown.node, shown.head), content)
 
+    def append(self, path: str, content: bytes) -> None:
+        """Add to the content of a file."""
+        self.write(path, self._content(self._file(path)) + content)
+
     def chmod(self, path: str, mode: int) -> None:
         """Set the permissions."""
         for _, node in self._all(self._entry(path)):
             self._emit(NodeRecord(self._tick(), self._time(), node, mode=mode))
+
+    def chown(self, path: str, uid: int) -> None:
+        """Set the owner."""
+        for _, node in self._all(self._entry(path)):
+            self._emit(NodeRecord(self._tick(), self._time(), node, owner=Owner(uid, uid)))
+
+    def setxattr(self, path: str, value: bytes) -> None:
+        """Set the extended attribute user.a, and no other."""
+        for _, node in self._all(self._entry(path)):
+            self._emit(NodeRecord(self._tick(), self._time(), node, xattrs={b"user.a": value}))
 
     def link(self, old: str, new: str) -> None:
         """Make a hard link."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from syncfs.model.records import Birth
+from syncfs.model.records import Birth, Owner
 from syncfs.model.tree import State, Tree, tree_hash
 from tests.model.replica import Replica
 
@@ -20,6 +20,17 @@ TABLE = Path(__file__).parents[2] / "docs" / "merge-table.md"
 USUAL_MODES = {stat.S_IFREG: 0o644, stat.S_IFDIR: 0o755, stat.S_IFLNK: 0o777}
 LEAD = 1000
 """By how much the later device's clock is ahead."""
+
+
+EVERYTHING = "create f old; ln f g; mkdir d; create o other"
+OPERATIONS = [
+    ("create n a", "create n b"), ("write f a", "write f b"), ("append f -a", "append f -b"),
+    ("truncate f", "truncate f"), ("mv f n", "mv f n"), ("mv f d/f", "mv f d/f"), ("rm f; rm g", "rm f; rm g"),
+    ("chmod 700 f", "chmod 600 f"), ("chown 7 f", "chown 8 f"), ("setfattr a f", "setfattr b f"),
+    ("ln f n", "ln f n"), ("rm f", "rm f"), ("mkdir n", "mkdir n"), ("rmdir d", "rmdir d"),
+    ("ln -s ta n", "ln -s tb n"), ("save f a", "save f b"), ("rm f; mkdir f", "rm f; mkdir f"),
+]  # fmt: skip
+"""All kinds of changes, as A and B write them in the section that pairs each with each."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +66,8 @@ def act(replica: Replica, commands: str) -> None:
                 replica.create(path, content.encode())
             case ["write", path, content]:
                 replica.write(path, content.encode())
+            case ["append", path, content]:
+                replica.append(path, content.encode())
             case ["truncate", path]:
                 replica.write(path, b"")
             case ["save", path, content]:
@@ -73,6 +86,10 @@ def act(replica: Replica, commands: str) -> None:
                 replica.link(old, new)
             case ["chmod", mode, path]:
                 replica.chmod(path, int(mode, 8))
+            case ["chown", uid, path]:
+                replica.chown(path, int(uid))
+            case ["setfattr", value, path]:
+                replica.setxattr(path, value.encode())
             case _:
                 raise ValueError(command)
 
@@ -93,10 +110,12 @@ def picture(state: State, tree: Tree) -> str:
     names: dict[str, list[str]] = {}
     for path, shown in sorted(tree.items()):
         fields = dict(shown.fields)
-        mode, birth = fields.get("mode"), fields.get("birth")
+        mode, birth, owner, xattrs = (fields.get(group) for group in ("mode", "birth", "owner", "xattrs"))
         if not isinstance(mode, int) or not isinstance(birth, Birth):
             continue  # the root
         end = f":{mode:o}" if mode != USUAL_MODES[shown.kind] else ""
+        end += f"@{owner.uid}" if isinstance(owner, Owner) else ""
+        end += f"#{xattrs[0][1].decode()}" if isinstance(xattrs, tuple) else ""
         if shown.kind == stat.S_IFDIR:
             if not end and any(one.startswith(path + b"/") for one in tree):
                 continue
@@ -140,4 +159,9 @@ def test_pair(row: Row) -> None:
 
 def test_the_table_is_read() -> None:
     """An unreadable table must not pass for a good one."""
-    assert len(list(rows())) > 150
+    assert len(list(rows())) > 400
+
+
+def test_everything_is_paired_with_everything() -> None:
+    pairs = [(row.by_a, row.by_b) for row in rows() if row.before == (EVERYTHING,)]
+    assert pairs == [(one, other) for number, (one, _) in enumerate(OPERATIONS) for _, other in OPERATIONS[number:]]
