@@ -9,7 +9,7 @@ import logging
 import os
 import stat
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 
 import trio
 
@@ -18,10 +18,12 @@ from syncfs.engine.chunks import ChunkCache
 from syncfs.engine.content import BytesLike, Content
 from syncfs.engine.dirty import Dirty
 from syncfs.engine.feed import Feed
-from syncfs.engine.journals import Header, Journals, is_stale
+from syncfs.engine.journals import Header, Journals
+from syncfs.engine.journals_left import Left, counted
 from syncfs.engine.openfile import Handle, OpenFile
 from syncfs.engine.settling import DIRTY_BYTES, Settler
 from syncfs.engine.siblings import SMALL_FILE, Siblings
+from syncfs.engine.spilled import spilled
 from syncfs.index.index import Index, Node
 from syncfs.model.chunking import INLINE_LIMIT
 from syncfs.model.errors import DamageError, PosixError, SyncfsError
@@ -47,7 +49,9 @@ class Files:
         journals: Journals,
         nursery: trio.Nursery,
         wall: Callable[[], int],
+        limit: int = DIRTY_BYTES,
     ) -> None:
+        """At most `limit` written bytes wait in memory."""
         self._index = index
         self._feed = feed
         self._chunks = chunks
@@ -61,7 +65,7 @@ class Files:
         self._replaced_here: Callable[[int], None] = lambda ino: None
         self._journal_failure = ""
         self._shown: dict[int, Stamp | None] = {}
-        self.settler = Settler(index, feed, chunks, journals, wall, self._settled)
+        self.settler = Settler(index, feed, chunks, journals, wall, self._settled, limit)
 
     @property
     def failure(self) -> str:
@@ -141,15 +145,15 @@ class Files:
         settler = self.settler
         settler.activity += 1
         file = self.handle(number).file
-        while settler.holds_more_than(DIRTY_BYTES):
+        while settler.is_full:
             await settler.make_room()
         settler.wrote(len(data))
         dirty = file.dirty or await settler.begin(file)
-        for index in dirty.write(offset, data, self._wall()):
+        for index in dirty.write(offset, data, self._wall(), not self._journals.tells_all(dirty)):
             plain = dirty.complete_plain(index)
             if plain is not None:
                 dirty.begin_cut(index, plain)
-                self._nursery.start_soon(settler.cut, dirty, index, plain)
+                self._nursery.start_soon(settler.cutter.cut, dirty, index, plain)
         return len(data)
 
     async def truncate(self, node: Node, size: int, handle: int | None = None) -> None:
@@ -233,59 +237,69 @@ class Files:
                 if found is None:
                     path.unlink()
                     continue
-                with found[0]:
-                    if not is_stale(self._index, found[1], self._feed.device):
-                        await self._take_in(*found)
-                    elif not found[0].damage:
-                        path.unlink()
-                    if found[0].damage:
-                        raise DamageError(f"the journal {path} is damaged in part: compare the file with a backup")
+                await self._recover(*found)
             except SyncfsError as error:
                 self._journal_failure = str(error)
                 _log.error("a journal was not taken in: %s", error)
 
-    async def _take_in(self, journal: Replay, header: Header) -> None:
+    async def _recover(self, journal: Replay, header: Header) -> None:
+        assert self._feed is not None
+        with ExitStack() as closing:
+            closing.callback(journal.close)
+            left = counted(self._index, self._feed.device, journal, header)
+            if left is not None:
+                dirty, file = await self._take_in(journal, header, left)
+                self._journals.adopt(dirty, journal)
+                closing.pop_all()
+                try:
+                    await self.settler.settle(file)
+                except SyncfsError as error:  # what lies around the written bytes may be with a peer that is away
+                    _log.warning("a journal is kept, since no version can be made of it yet: %s", error)
+                self._dispose(file)
+            elif not journal.damage:
+                journal.path.unlink()
+            if journal.damage if left is None else left.damage:
+                raise DamageError(f"the journal {journal.path} is damaged in part: compare the file with a backup")
+
+    async def _take_in(self, journal: Replay, header: Header, left: Left) -> tuple[Dirty, OpenFile]:
         node = self._index.nodes.must(self._index.nodes.intern(header.node))
         file = self._file(node)
-        if header.base and file.base != header.base:
-            version = self._index.version(header.base[0])
+        if left.base and file.base != left.base:
+            version = self._index.version(left.base[0])
             if version is None:
                 raise DamageError(f"the journal {journal.path} belongs to a version that is not here: run syncfs check")
             content = Content(version.size, version.depth, version.body, self._chunks)
             file = OpenFile(node.ino, node.node, (version.stamp,), content)
         dirty = await self.settler.begin(file)
-        for entry in journal.entries:
-            if isinstance(entry, Extent):
-                dirty.write(entry.offset, journal.read(entry), self._wall())
-                self.settler.wrote(entry.size)
-                while self.settler.holds_more_than(DIRTY_BYTES):
-                    await self.settler.make_room()
-            else:
-                await dirty.truncate(entry.size, self._chunks.plain, self._wall())
-        if not journal.damage:
-            self._journals.adopt(dirty, journal.path)
         try:
-            await self.settler.settle(file)
-        except SyncfsError as error:  # what lies around the written bytes may be with a peer; the settler tries again
-            _log.warning("a journal is kept, since no version can be made of it yet: %s", error)
-        self._dispose(file)
+            for entry in left.entries:
+                if isinstance(entry, Extent):
+                    dirty.take_in(entry.offset, spilled(journal, entry))
+                else:
+                    await dirty.truncate(entry.size, self._chunks.plain, self._wall())
+        except BaseException:
+            self.settler.drop(file)
+            raise
+        dirty.asked = True
+        return dirty, file
 
     async def _save(self, file: OpenFile) -> bool:
         """Put what was written into the journal where that pays; false where it takes a version."""
-        async with file.lock:
-            if file.dirty is not None and self._feed is not None and self._journal_pays(file, file.dirty):
-                # A crash must find the version that the journal goes over, and no name older than its bytes.
-                await self._feed.durable()
-            dirty = file.dirty
-            if dirty is None:
-                return True
-            if not self._journal_pays(file, dirty):
-                return False
-            await self._journals.save(dirty, file.node, file.base, file.content.size)
-            return True
+        dirty = file.dirty
+        if dirty is None or not self._journals.tells_all(dirty):
+            async with file.lock:  # a version may be on its way that the journal would go over
+                dirty = file.dirty
+                if dirty is None:
+                    return True
+                if not self._journal_pays(file, dirty) or not await self._journals.save(file, dirty):
+                    return False
+        elif not await self._journals.save(file, dirty):
+            return False
+        dirty.asked = True
+        return True
 
     def _journal_pays(self, file: OpenFile, dirty: Dirty) -> bool:
-        if dirty.has_cuts or dirty.size <= INLINE_LIMIT or self._journals.is_broken(dirty):
+        if dirty.only_version or dirty.size <= INLINE_LIMIT or self._journals.is_broken(dirty):
             return False
         return file.versions > 0 or self._journals.has(dirty) or dirty.settling_costs_more(CUT_FACTOR)
 
@@ -321,6 +335,13 @@ class Files:
         if file.handles:
             return
         if file.dirty is not None and self.settler.is_given_up(file):
+            self._nursery.start_soon(self._drop_journal, file.dirty)
             self.settler.drop(file)
         if file.dirty is None and self._files.get(file.ino) is file:
             del self._files[file.ino]
+
+    async def _drop_journal(self, dirty: Dirty) -> None:
+        try:
+            await self._journals.drop(dirty)
+        except SyncfsError as error:
+            _log.warning("the journal of a deleted file could not be removed: %s", error)

@@ -3,31 +3,36 @@
 The chunks of a version are sealed, stored and made durable before its record is written, so no record ever tells of
 content that a loss of power could take away. What many programs wrote at once is settled together: one flush of the
 disk and one batch of records. While requests keep coming, settling waits a little, as the writeback of a disk does.
+
+When memory is short no version is made: what was written goes to the journals of the files, and is read from there.
 """
 
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 
 import trio
 
 from syncfs.engine.chunks import ChunkCache
 from syncfs.engine.content import Content
-from syncfs.engine.dirty import Dirty
+from syncfs.engine.cutting import Cutter, told
+from syncfs.engine.dirty import Dirty, Frozen
 from syncfs.engine.feed import Feed
 from syncfs.engine.journals import Journals
 from syncfs.engine.openfile import OpenFile
 from syncfs.index.index import Index
-from syncfs.model.chunking import INLINE_LIMIT, chunk_count, chunk_span
+from syncfs.model.chunking import INLINE_LIMIT, chunk_span
 from syncfs.model.errors import SyncfsError
 from syncfs.model.ids import Address, Stamp, make_stamp
-from syncfs.model.manifest import FAN_OUT, depth_for, join_entries, leaves
-from syncfs.model.records import HOLE, INLINE, VersionRecord
+from syncfs.model.records import INLINE, VersionRecord
 
 DIRTY_BYTES = 48 * 1024 * 1024
-"""Written bytes kept in memory over all files; a writer beyond waits until some are sealed."""
-EAGER_BYTES = DIRTY_BYTES // 3
-"""Beyond this, settling no longer waits for a quiet moment."""
+"""Written bytes kept in memory over all files; a writer beyond waits until some are sealed or in a journal."""
+OPEN_FACTOR = 4
+"""A file that stays open gets a version where that seals at most so many times more than was written to it."""
+OPEN_BYTES_PER_SECOND = 128 * 1024
+"""So much more may be sealed for each second since the version before."""
 QUIET_SECONDS = 0.004
 LONGEST_WAIT = 1.0
 """Settling a closed file waits for a moment without requests, but no longer than this."""
@@ -36,10 +41,16 @@ TOGETHER = 200
 SMALL_FILE = 64 * 1024
 RETRY_SECONDS = 5.0
 """When to try again to settle a closed file that could not be settled, as on a full disk."""
-CUT_TASKS = 4
-PUT_BYTES = 4 * 1024 * 1024
 
 _log = logging.getLogger(__name__)
+
+
+def is_due(cost: int, written: int, seconds: float) -> bool:
+    """Whether a version of an open file that would seal `cost` bytes is worth it.
+
+    `written` bytes were written since the version before, which is so many seconds ago.
+    """
+    return cost <= OPEN_FACTOR * written + OPEN_BYTES_PER_SECOND * seconds
 
 
 class Settler:
@@ -53,6 +64,7 @@ class Settler:
         journals: Journals,
         wall: Callable[[], int],
         settled: Callable[[OpenFile, Stamp | None], None],
+        limit: int = DIRTY_BYTES,
     ) -> None:
         """`settled` hears of each version made with its stamp, and of each file that no longer needs one with None."""
         self._index = index
@@ -64,18 +76,17 @@ class Settler:
         self._unsettled: dict[OpenFile, None] = {}
         self._closed: dict[OpenFile, None] = {}
         self._news = trio.Event()
-        self._progress = trio.Event()
-        self._cutting = trio.CapacityLimiter(CUT_TASKS)
+        self.cutter = Cutter(chunks)
+        self._limit = limit
         self._held = 0
         self.activity = 0
         """Counts requests, so that a burst of them is noticed."""
         self._failed: dict[OpenFile, str] = {}
-        self._cut_failure = ""
 
     @property
     def failure(self) -> str:
         """Why written data could not be settled, for `status`; empty when all is well."""
-        return next(iter(self._failed.values()), self._cut_failure)
+        return next(iter(self._failed.values()), self.cutter.failure)
 
     @property
     def unsettled(self) -> int:
@@ -90,7 +101,12 @@ class Settler:
         """So many more bytes are in memory."""
         self._held += size
 
-    def holds_more_than(self, limit: int) -> bool:
+    @property
+    def is_full(self) -> bool:
+        """Whether more written bytes are in memory than may be."""
+        return self._holds_more_than(self._limit)
+
+    def _holds_more_than(self, limit: int) -> bool:
         """Whether written bytes in memory exceed `limit`; counted anew only where it seems so."""
         if self._held > limit:
             self._held = sum(file.dirty.held for file in self._unsettled if file.dirty is not None)
@@ -113,6 +129,7 @@ class Settler:
             entries = await content.entries()
             if file.dirty is None and file.content is content:
                 file.dirty = Dirty(content.size, entries, self._wall())
+                file.dirty.since = trio.current_time()
                 if content.inline:
                     file.dirty.write(0, content.inline, self._wall())
                 self._unsettled[file] = None
@@ -141,17 +158,23 @@ class Settler:
     async def settle_long_open(self, since: Mapping[OpenFile, int]) -> dict[OpenFile, int]:
         """Make versions of files that are being written and have had none since so many versions were made of them.
 
-        Returns those files, and how many versions have been made of each now.
+        Where a version would cost far more than what was written, it is left for later. Returns those files, and how
+        many versions have been made of each now.
         """
         made: dict[OpenFile, int] = {}
         for file, versions in since.items():
-            if file in self._unsettled and file.versions == versions and file.writers:
+            dirty = file.dirty
+            if dirty is not None and file.versions == versions and file.writers and self._is_due(dirty):
                 try:
                     await self.settle(file)
                     made[file] = file.versions
                 except SyncfsError as error:
                     _log.warning("no version of an open file could be made: %s", error)
         return made
+
+    def _is_due(self, dirty: Dirty) -> bool:
+        overgrown = dirty.folded and self._journals.is_overgrown(dirty)
+        return overgrown or is_due(dirty.cost, dirty.written, trio.current_time() - dirty.since)
 
     async def settle(self, file: OpenFile, asked: bool = False) -> None:
         """Make a version of what was written to a file until now. Raises SetupError, UnavailableError.
@@ -165,34 +188,42 @@ class Settler:
                 return
             self._closed.pop(file, None)
             try:
-                await self._settle(file, dirty, asked or self._journals.has(dirty))
+                await self._settle(file, dirty, asked)
                 self._failed.pop(file, None)
             except BaseException as error:
-                dirty.has_cuts = True
+                dirty.thaw()
                 if isinstance(error, Exception):
-                    self._failed[file] = _told(error)
+                    self._failed[file] = told(error)
                     self._news.set()
                 raise
-        self._made_progress()
+            finally:
+                self.cutter.made_progress()
 
     async def make_room(self) -> None:
-        """Wait until less is in memory; for a writer that meets DIRTY_BYTES. Raises SetupError, UnavailableError."""
-        dirty_ones = [file.dirty for file in self._unsettled if file.dirty is not None]
-        if any(dirty.cutting for dirty in dirty_ones):
-            await self._progress.wait()
-        elif dirty_ones:
-            await self._cut_touched(max(dirty_ones, key=lambda dirty: dirty.held))
-
-    async def cut(self, dirty: Dirty, index: int, plain: bytes) -> None:
-        """Seal one completed chunk in the background."""
-        try:
-            async with self._cutting:
-                await self._seal(dirty, [(index, plain)])
-            await self._chunks.sync()  # now, so that little is left to wait for when the file is closed
-            self._cut_failure = ""
-        except Exception as error:
-            self._cut_failure = _told(error)
-            self._report(error)
+        """Have less in memory; for a writer while `is_full`. Raises SetupError, UnavailableError."""
+        files = [(file, file.dirty) for file in self._unsettled if file.dirty is not None]
+        if sum(dirty.being_cut for _, dirty in files) > self._limit // 4:
+            await self.cutter.progress()
+            return
+        file, dirty = max(files, key=lambda one: one[1].waiting)
+        broken = self._journals.is_broken(dirty)
+        if dirty.saving:
+            async with dirty.journal_lock:
+                return
+        if 2 * dirty.live.memory >= dirty.waiting and not broken:
+            # Where a version may be on its way that a new journal would have to go over, that is waited for.
+            begins = dirty.frozen is None and not self._journals.has(dirty)
+            async with file.lock if begins else nullcontext():
+                if file.dirty is dirty:
+                    await self._journals.save(file, dirty)
+            return
+        async with file.lock:
+            if file.dirty is not dirty or not self.is_full:
+                return
+            if broken:
+                await self.cutter.cut_written(dirty)
+            else:
+                await self.cutter.cut_saved(dirty, dirty.saved.memory // 2)
 
     async def run(self) -> None:
         """Settle closed files, each soon after it was closed, and again where that failed."""
@@ -210,28 +241,22 @@ class Settler:
             try:
                 await self._settle_together(closed)
             except Exception as error:
-                self._report(error)
+                self.cutter.report(error)
             for file in closed:
                 try:
                     await self.settle(file)
                 except Exception as error:
-                    self._report(error)
+                    self.cutter.report(error)
             if self._failed:
                 again = min(again, trio.current_time() + RETRY_SECONDS)
 
     async def _quiet_moment(self) -> None:
         deadline = trio.current_time() + LONGEST_WAIT
-        while trio.current_time() < deadline and not self.holds_more_than(EAGER_BYTES):
+        while trio.current_time() < deadline and not self._holds_more_than(self._limit // 3):
             before = self.activity
             await trio.sleep(QUIET_SECONDS)
             if self.activity == before:
                 return
-
-    def _report(self, error: Exception) -> None:
-        """A failure in the background: the bytes stay in memory, and the share goes on."""
-        trace = None if isinstance(error, SyncfsError) else error
-        _log.error("written data could not be stored yet: %s", _told(error), exc_info=trace)
-        self._made_progress()
 
     async def _settle_together(self, files: Sequence[OpenFile]) -> None:
         """Settle those of the files that are small and held whole in memory, in batches; the others are left."""
@@ -241,15 +266,10 @@ class Settler:
                 plain = self._whole(file)
                 if plain is not None and file.dirty is not None:
                     file.lock.acquire_nowait()
-                    file.dirty.begin_version()
                     batch.append((file, file.dirty, plain))
             try:
                 if batch:
                     await self._settle_batch(batch)
-            except BaseException:
-                for _, dirty, _ in batch:
-                    dirty.has_cuts = True
-                raise
             finally:
                 for file, _, _ in batch:
                     file.lock.release()
@@ -259,7 +279,7 @@ class Settler:
         dirty = file.dirty
         if dirty is None or file.lock.locked() or self.is_given_up(file) or self._journals.has(dirty):
             return None
-        small = dirty.size <= min(SMALL_FILE, chunk_span(0)[1]) and not dirty.has_cuts
+        small = dirty.size <= min(SMALL_FILE, chunk_span(0)[1]) and not dirty.only_version
         return dirty.complete_plain(0) if small and dirty.size else None
 
     async def _settle_batch(self, batch: Sequence[tuple[OpenFile, Dirty, bytes]]) -> None:
@@ -275,7 +295,6 @@ class Settler:
         done: list[tuple[OpenFile, Dirty, VersionRecord, bool]] = []
         for file, dirty, plain in batch:
             if file.dirty is not dirty or self.is_given_up(file):
-                dirty.has_cuts = True
                 continue
             depth, body = (0, entries[file]) if file in entries else (INLINE, plain)
             tick = self._feed.tick()
@@ -294,23 +313,41 @@ class Settler:
         if self.is_given_up(file):
             self._settled(file, None)
             return
-        inline = await self._ready_for_version(dirty)
-        size, mtime, ctime = dirty.size, dirty.mtime, dirty.ctime
-        dirty.begin_version()
-        depth, body = (INLINE, inline) if inline is not None else await self._manifest(dirty, size)
-        if inline is None:
-            await self._chunks.sync()
+        while (made := await self._freeze(file, dirty)) is None:
+            dirty.thaw()
+        frozen, depth, body = made
         if file.dirty is not dirty or self.is_given_up(file):
-            dirty.has_cuts = True
+            dirty.thaw()
             return
+        asked |= frozen.asked
+        size, mtime, ctime = frozen.size, frozen.mtime, frozen.ctime
         record = VersionRecord(self._feed.tick(), ctime, file.node, file.base, size, mtime, depth, body, asked)
         self._feed.record([record], dirty.adds)
         self._chunks.fresh.needed(map(Address, dirty.take_adds()))
-        same = (size, mtime, ctime) == (dirty.size, dirty.mtime, dirty.ctime)
-        self._took(file, dirty, record, same and (dirty.settled or depth == INLINE))
+        unchanged = (size, mtime, ctime) == (dirty.size, dirty.mtime, dirty.ctime) and not dirty.written_since
+        dirty.told(trio.current_time())
+        self._journals.recorded(dirty)
+        self._took(file, dirty, record, unchanged)
         if self._journals.has(dirty):
             await self._feed.durable()
-            await self._journals.settled(dirty)
+            await self._journals.settled(dirty, file.dirty is not dirty)
+
+    async def _freeze(self, file: OpenFile, dirty: Dirty) -> tuple[Frozen, int, bytes] | None:
+        """Bring what a file is now to where a version can tell of it: gives that, and depth and body.
+
+        None where it was cut short meanwhile.
+        """
+        await self._journals.freeze(file, dirty)
+        frozen = dirty.frozen
+        assert frozen is not None
+        if frozen.size <= INLINE_LIMIT:
+            depth, body = INLINE, await dirty.read_frozen(0, frozen.size, self._chunks.plain)
+        else:
+            await self.cutter.cut_frozen(dirty)
+            dirty.begin_version()
+            depth, body = await self.cutter.manifest(dirty, frozen.size)
+            await self._chunks.sync()
+        return None if dirty.torn else (frozen, depth, body)
 
     def _took(self, file: OpenFile, dirty: Dirty, record: VersionRecord, unchanged: bool) -> None:
         """A version of a file was recorded; `unchanged` where nothing was written since it was taken."""
@@ -323,77 +360,4 @@ class Settler:
             file.dirty = None
             self._unsettled.pop(file, None)
         self._failed.pop(file, None)
-        self._journals.forget(dirty)
         self._settled(file, stamp)
-
-    async def _ready_for_version(self, dirty: Dirty) -> bytes | None:
-        """Bring a file to where a version can be made of it at once: gives its bytes if small, else seals all."""
-        while True:
-            if dirty.size > INLINE_LIMIT:
-                await self._cut_touched(dirty)
-                if dirty.size > INLINE_LIMIT:
-                    return None
-            else:
-                plain = bytes(await dirty.read(0, INLINE_LIMIT, self._chunks.plain))
-                if len(plain) == dirty.size:
-                    return plain
-
-    async def _cut_touched(self, dirty: Dirty) -> None:
-        """Seal all chunks that hold written bytes, and wait for those already being sealed."""
-        while not dirty.settled:
-            batch: list[tuple[int, bytes]] = []
-            try:
-                for index in dirty.touched_chunks():
-                    plain = await dirty.chunk(index, self._chunks.plain)
-                    dirty.begin_cut(index, plain)  # at once: a write during the next await must go over it
-                    batch.append((index, plain))
-                    if sum(len(plain) for _, plain in batch) >= PUT_BYTES:
-                        break
-            except BaseException:
-                for index, plain in batch:
-                    dirty.undo_cut(index, plain)
-                raise
-            if not batch:
-                await self._progress.wait()
-                continue
-            await self._seal(dirty, batch)
-
-    async def _seal(self, dirty: Dirty, batch: Sequence[tuple[int, bytes]]) -> None:
-        try:
-            full = [plain for _, plain in batch if has_bytes(plain)]
-            entries = iter(await self._chunks.put(full))
-            for index, plain in batch:
-                replaced = dirty.end_cut(index, plain, next(entries) if has_bytes(plain) else HOLE)
-                if replaced is not None:
-                    self._chunks.fresh.give_up([Address(replaced)])
-            self._cut_failure = ""
-        except BaseException:
-            for index, plain in batch:
-                dirty.undo_cut(index, plain)
-            raise
-        finally:
-            self._made_progress()
-
-    async def _manifest(self, dirty: Dirty, size: int) -> tuple[int, bytes]:
-        count = chunk_count(size)
-        depth, entries = depth_for(count), dirty.entries(size)
-        for _ in range(depth):
-            parts = leaves(entries, count)
-            entries = dict(zip(parts, await self._chunks.put(list(parts.values())), strict=True))
-            for entry in entries.values():
-                dirty.add(entry)
-            count = -(-count // FAN_OUT)
-        return depth, join_entries(entries, count)
-
-    def _made_progress(self) -> None:
-        self._progress.set()
-        self._progress = trio.Event()
-
-
-def _told(error: Exception) -> str:
-    return str(error) if isinstance(error, SyncfsError) else f"an internal error ({error!r}): see the log"
-
-
-def has_bytes(plain: bytes) -> bool:
-    """Whether a chunk has any byte that is not zero; cheap for the first look."""
-    return bool(plain[:64].strip(b"\0") or plain.strip(b"\0"))

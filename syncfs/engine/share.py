@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -35,7 +35,7 @@ from syncfs.engine.files import Files
 from syncfs.engine.filling import StoreFiller
 from syncfs.engine.history import History
 from syncfs.engine.holding import Holding
-from syncfs.engine.journals import Journals
+from syncfs.engine.journals import SLACK_BYTES, Journals
 from syncfs.engine.openfile import OpenFile
 from syncfs.engine.owners import OwnerChoice, OwnerView
 from syncfs.engine.past_view import PastView
@@ -45,6 +45,7 @@ from syncfs.engine.rebuilding import OWN_FEED_LOST, OWN_FEED_SENTENCE
 from syncfs.engine.replication import Replicator
 from syncfs.engine.returning import Returner
 from syncfs.engine.serving import Server
+from syncfs.engine.settling import DIRTY_BYTES
 from syncfs.engine.setup import Member, keep_learnt, open_member
 from syncfs.engine.siblings import Siblings
 from syncfs.engine.store_collecting import StoreCollector
@@ -77,6 +78,14 @@ WHOLE_TREE_SECONDS = 60.0
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many written bytes wait in memory, and how much dead space a journal may have; a test hands in others."""
+
+    dirty: int = DIRTY_BYTES
+    slack: int = SLACK_BYTES
+
+
 class Share:
     """A share that is open in this process."""
 
@@ -91,6 +100,7 @@ class Share:
         owners: OwnerView,
         computer: Computer,
         doubted: bool = False,
+        limits: Limits = Limits(),
     ) -> None:
         self.home = home
         self.member = member
@@ -120,8 +130,8 @@ class Share:
                 announce=self._announce, changed=self._own_changed,
             )  # fmt: skip
         siblings = Siblings(index, self.chunks, trio.current_time)
-        self.journals = Journals(member.directory / "journal", member.identity, computer.random)
-        self.files = Files(index, self.feed, self.chunks, siblings, self.journals, nursery, computer.wall)
+        self.journals = Journals(member.directory / "journal", member.identity, computer.random, limits.slack)
+        self.files = Files(index, self.feed, self.chunks, siblings, self.journals, nursery, computer.wall, limits.dirty)
         self.volume = Volume(index, self.feed, self.files, owners, self._space)
         self.holding = Holding(index, parse_limits(member.options.get(BRAKE) or DEFAULT_BRAKE), member.identity.id)
         self.replicator = Replicator(
@@ -389,8 +399,9 @@ class Share:
 
 @asynccontextmanager
 async def open_share(
-    home: Path, name: str, owners: OwnerChoice | None = None, computer: Computer | None = None
-) -> AsyncIterator[Share]:
+    home: Path, name: str, owners: OwnerChoice | None = None, computer: Computer | None = None,
+    limits: Limits = Limits(),
+) -> AsyncIterator[Share]:  # fmt: skip
     """Open a share of this home. Raises UnknownShareError, SetupError, BusyError, DamageError, NewerFormatError."""
     computer = computer or this_computer()
     member = open_member(home, name, computer.random)
@@ -410,7 +421,7 @@ async def open_share(
             _keep_own_certificate(index, member)
             async with trio.open_nursery() as nursery:
                 view = OwnerView(owners or OwnerChoice())
-                share = Share(home, member, index, presence, store, nursery, view, computer, killed)
+                share = Share(home, member, index, presence, store, nursery, view, computer, killed, limits)
                 nursery.start_soon(share.run_tasks)
                 try:
                     if share.feed is not None:

@@ -6,10 +6,13 @@
 * A write that failed is withdrawn whole. After a failed sync, or a withdrawal that failed, the journal takes nothing
   more: nobody knows what the disk has.
 * Bytes are read back record by record (128 KiB at most), so neither an open file nor a replay has to fit into memory.
+* What stands before a mark is `discard`ed once the engine needs it no more: a hole in the file gives its space back.
 * A removed journal may come back after a loss of power, since removing it is not made durable: who replays it must be
   able to tell from its header that its content was saved already.
 """
 
+import ctypes
+import errno
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -22,8 +25,10 @@ from syncfs.crypto.sealing import JOURNAL_NONCE_BYTES, JournalCipher
 from syncfs.model.errors import SyncfsError
 from syncfs.store.faults import gone, refused, sync_directory, write_all
 from syncfs.store.journalformat import (
+    ANEW,
     EXTENT,
     FILE_KEY_BYTES,
+    MARK,
     MAX_HEADER,
     MAX_OFFSET,
     PIECE,
@@ -32,9 +37,11 @@ from syncfs.store.journalformat import (
     seal_head,
     seal_record,
 )
-from syncfs.store.replay import Extent, JournalDamage, Replay, Truncated, read_extent, replay
+from syncfs.store.replay import Extent, JournalDamage, Marked, Replay, Truncated, read_extent, replay
 
-__all__ = ["Extent", "Journal", "JournalDamage", "Replay", "Truncated", "replay"]
+__all__ = ["Extent", "Journal", "JournalDamage", "Marked", "Replay", "Truncated", "replay"]
+
+_KEEP_SIZE, _PUNCH_HOLE = 1, 2
 
 
 class Journal:
@@ -58,6 +65,9 @@ class Journal:
                 raise
         except OSError as error:
             raise refused(error, path.parent) from error
+        self._begins = self._discarded = self._end
+        self.gives_back = True
+        """Whether the file system gives back what is discarded, as far as is known."""
         self._counter = 0
         self._durable = 0
         self._append = threading.Lock()
@@ -77,6 +87,11 @@ class Journal:
         """The bytes of the journal's file."""
         return self._end
 
+    @property
+    def kept(self) -> int:
+        """The bytes of it that were not discarded."""
+        return self._end - self._discarded + self._begins
+
     def append(self, offset: int, data: BytesLike) -> list[Extent]:
         """Note that `data` was written at `offset`; the extents tell where to read it back.
 
@@ -93,6 +108,36 @@ class Journal:
         if not 0 <= size <= MAX_OFFSET:
             raise ValueError("a size lies outside of what a file can have")
         self._write([(TRUNCATE, size, memoryview(b""))])
+
+    def mark(self, data: bytes) -> int:
+        """Note something of the engine's; returns the position of the mark, before which it may come to discard.
+
+        Raises SetupError.
+        """
+        (extent,) = self._write([(MARK, 0, memoryview(data))])
+        return extent.position
+
+    def begin_anew(self, position: int, data: bytes = b"") -> None:
+        """Nothing before `position` counts: it is told again from there to here, and is durable.
+
+        Data that is not empty stands for a mark at `position`. Raises SetupError.
+        """
+        self._write([(ANEW, position, memoryview(data))])
+
+    def discard(self, position: int) -> None:
+        """Give back what stands before `position`, which must be durable. Raises SetupError."""
+        start, size = self._discarded, position - self._discarded
+        if size <= 0 or not self.gives_back:
+            return
+        libc = ctypes.CDLL(None, use_errno=True)
+        place = ctypes.c_int64(start), ctypes.c_int64(size)
+        if libc.fallocate(self._descriptor, _PUNCH_HOLE | _KEEP_SIZE, *place):
+            code = ctypes.get_errno()
+            if code not in (errno.EOPNOTSUPP, errno.ENOSYS):
+                raise refused(OSError(code, os.strerror(code)), self.path.parent)
+            self.gives_back = False
+            return
+        self._discarded = position
 
     def _write(self, records: list[tuple[int, int, memoryview]]) -> list[Extent]:
         with self._append:

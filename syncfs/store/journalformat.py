@@ -8,6 +8,9 @@ journal key with a random nonce, the records under the file key with their count
 bytes, and for records where they stand, is bound to them. `durable` is the length of the journal that was known to be
 on stable storage when the record was written: what is broken before it was damaged, what is broken behind it was never
 promised. Counters only grow.
+
+A mark has data of the engine's, by which it tells whether what stands before the mark still counts. An anew has the
+position from which on everything is told once more, so that nothing before it counts.
 """
 
 import struct
@@ -23,7 +26,7 @@ PIECE = 128 * 1024
 MAX_HEADER = 64 * 1024
 FILE_KEY_BYTES = 32
 
-_VERSION = 1
+_VERSION = 2
 _NAME = b"syncfsJ"
 _HEAD = struct.Struct(f">7sB{JOURNAL_NONCE_BYTES}sI")
 HEAD_BYTES = _HEAD.size
@@ -37,6 +40,8 @@ RECORD_BYTES = FIELDS_BYTES + TAG_BYTES
 
 EXTENT = 1
 TRUNCATE = 2
+MARK = 3
+ANEW = 4
 MAX_OFFSET = 2**63 - 1
 
 
@@ -106,7 +111,7 @@ def parse_fields(clear: bytes) -> Fields | None:
     (crc,) = _CRC.unpack_from(clear, _FIELDS.size)
     if magic != MAGIC or crc != zlib.crc32(clear[: _FIELDS.size]):
         return None
-    if size > PIECE or kind not in (EXTENT, TRUNCATE) or offset + size > MAX_OFFSET:
+    if size > PIECE or kind not in (EXTENT, TRUNCATE, MARK, ANEW) or offset + size > MAX_OFFSET:
         return None
     return Fields(kind, size, offset, durable, counter)
 

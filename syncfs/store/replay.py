@@ -16,10 +16,12 @@ from syncfs.crypto.sealing import JournalCipher
 from syncfs.model.errors import DamageError
 from syncfs.store.faults import unreadable
 from syncfs.store.journalformat import (
+    ANEW,
     EXTENT,
     FIELDS_BYTES,
     HEAD_BYTES,
     MAGIC,
+    MARK,
     RECORD_BYTES,
     Fields,
     damaged_start,
@@ -49,6 +51,17 @@ class Truncated:
 
 
 @dataclass(frozen=True, slots=True)
+class Marked:
+    """What the engine noted at this `position` of the journal."""
+
+    data: bytes
+    position: int
+
+
+Entry = Extent | Truncated | Marked
+
+
+@dataclass(frozen=True, slots=True)
 class JournalDamage:
     """`size` bytes at `position` that had been made durable and are broken; `extent` is what they held, if known."""
 
@@ -61,7 +74,7 @@ class JournalDamage:
 class Index:
     """What counts of a journal; see Replay."""
 
-    entries: tuple[Extent | Truncated, ...]
+    entries: tuple[Entry, ...]
     damage: tuple[JournalDamage, ...]
     torn: int
 
@@ -138,9 +151,20 @@ def _replay(path: Path, descriptor: int, cipher: JournalCipher) -> Replay | None
     found, gaps = _walk(descriptor, file_cipher, start, end)
     durable = max((record.fields.durable for record in found), default=0)
     cut = next((position for position, _ in gaps if position >= durable), end)
+    counted = [record for record in found if record.position < cut]
+    entries: list[Entry] = []
+    begins = 0
+    if anew := next((record for record in reversed(counted) if record.fields.kind == ANEW), None):
+        begins, data = anew.fields.offset, _content(descriptor, file_cipher, anew)
+        entries += [Marked(data, begins)] if data else []
+    entries += [
+        _entry(descriptor, file_cipher, record)
+        for record in counted
+        if record.position >= begins and record.fields.kind != ANEW
+    ]
     index = Index(
-        entries=tuple(_entry(record) for record in found if record.position < cut),
-        damage=tuple(_damage(descriptor, position, stop) for position, stop in gaps if position < cut),
+        entries=tuple(entries),
+        damage=tuple(_damage(descriptor, position, stop) for position, stop in gaps if begins <= position < cut),
         torn=end - cut,
     )
     return Replay(path, descriptor, file_cipher, header, index)
@@ -193,10 +217,18 @@ def _next_magic(descriptor: int, position: int, end: int) -> int:
     return end
 
 
-def _entry(record: _Found) -> Extent | Truncated:
-    if record.fields.kind == EXTENT:
-        return Extent(record.fields.offset, record.fields.size, record.position)
+def _entry(descriptor: int, cipher: JournalCipher, record: _Found) -> Entry:
+    fields = record.fields
+    if fields.kind == EXTENT:
+        return Extent(fields.offset, fields.size, record.position)
+    if fields.kind == MARK:
+        return Marked(_content(descriptor, cipher, record), record.position)
     return Truncated(record.fields.offset)
+
+
+def _content(descriptor: int, cipher: JournalCipher, record: _Found) -> bytes:
+    sealed = os.pread(descriptor, record.fields.record_bytes, record.position)
+    return open_record(cipher, sealed, record.position) or b""
 
 
 def _damage(descriptor: int, position: int, stop: int) -> JournalDamage:

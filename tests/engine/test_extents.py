@@ -30,12 +30,12 @@ def test_behaves_like_a_masked_byte_array(steps: list[tuple[str, int, int]], low
     for offset, known in enumerate(mask):
         if known:
             expected[offset] = content[offset]
-    extents.overlay(shown, 0)
+    extents.overlay(shown, 0, {})
     assert shown == expected
     assert extents.covers(low, high) == all(mask[low:high])
     if extents.covers(low, high):
         assert extents.whole(low, high) == content[low:high]
     ends = [0]
-    for start, length in extents.pieces_lengths():
+    for start, piece in extents.pieces():
         assert start >= ends[-1]
-        ends.append(start + length)
+        ends.append(start + len(piece))

@@ -6,11 +6,11 @@ from random import Random
 
 import pytest
 
-from syncfs.engine import files, fresh
+from syncfs.engine import fresh
 from syncfs.engine.fresh import FreshChunks
 from syncfs.engine.posix import Caller
 from syncfs.engine.setup import create_share
-from syncfs.engine.share import open_share
+from syncfs.engine.share import Limits, open_share
 from syncfs.model.ids import Address
 
 ME = Caller(0, 0)
@@ -40,12 +40,11 @@ def test_what_is_stored_twice_at_once_or_needed_again_stays() -> None:
 async def test_writing_over_a_file_again_and_again_does_not_fill_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "DIRTY_BYTES", 2 * MIB)
     monkeypatch.setattr(fresh, "DROP_BYTES", 8 * MIB)
     create_share(tmp_path, "s", {}, os.urandom)
     chance = Random(5)
     expected = bytearray(chance.randbytes(8 * MIB))
-    async with open_share(tmp_path, "s") as share:
+    async with open_share(tmp_path, "s", limits=Limits(dirty=2 * MIB)) as share:
         volume = share.volume
         _, handle = await volume.create(1, b"file", 0o644, os.O_RDWR, ME)
         await volume.write(handle, 0, bytes(expected))
