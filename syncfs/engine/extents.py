@@ -8,8 +8,8 @@ from syncfs.model.chunking import chunk_at, chunk_span
 
 _GROW_LIMIT = 1024 * 1024
 """An extent is not grown beyond this by appending, so that growing never copies much."""
-SPILLED_BYTES = 300
-"""What a piece that lies in a journal takes in memory."""
+PIECE_BYTES = 300
+"""What a piece takes in memory besides its bytes, or where these lie in a journal."""
 
 Piece = bytes | bytearray | Spilled
 
@@ -44,7 +44,7 @@ class ExtentMap:
         if at < 0 and not self._starts:
             self._starts.append(offset)
             self._pieces.append(data)
-            self.total = self.memory = len(data)
+            self.total, self.memory = len(data), _memory(data)
             return
         if at >= 0 and not isinstance(piece := self._pieces[at], Spilled):
             start = self._starts[at]
@@ -160,4 +160,4 @@ class ExtentMap:
 
 
 def _memory(piece: Piece) -> int:
-    return SPILLED_BYTES if isinstance(piece, Spilled) else len(piece)
+    return PIECE_BYTES if isinstance(piece, Spilled) else PIECE_BYTES + len(piece)

@@ -17,6 +17,7 @@ from syncfs.engine.ahead import ReadAhead
 from syncfs.engine.chunks import ChunkCache
 from syncfs.engine.content import BytesLike, Content
 from syncfs.engine.dirty import Dirty
+from syncfs.engine.extents import PIECE_BYTES
 from syncfs.engine.feed import Feed
 from syncfs.engine.journals import Header, Journals
 from syncfs.engine.journals_left import Left, counted
@@ -147,7 +148,7 @@ class Files:
         file = self.handle(number).file
         while settler.is_full:
             await settler.make_room()
-        settler.wrote(len(data))
+        settler.wrote(len(data) + 2 * PIECE_BYTES)  # where it falls into the middle of another, that is cut in two
         dirty = file.dirty or await settler.begin(file)
         for index in dirty.write(offset, data, self._wall(), not self._journals.tells_all(dirty)):
             plain = dirty.complete_plain(index)
