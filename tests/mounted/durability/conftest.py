@@ -19,14 +19,14 @@ from tests.mounted.durability.promises import Promises
 
 
 class Writing:
-    """The program of `writer` at work in a new directory of a mount; `promises` tells what it may count on."""
+    """A program such as `writer` at work in a new directory of a mount; `promises` tells what it may count on."""
 
-    def __init__(self, place: Path, account: Path, seed: int) -> None:
+    def __init__(self, place: Path, account: Path, seed: int, name: str) -> None:
         self.place = place
         self._account = account
         with account.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.mounted.durability.writer", str(place), str(seed)],
+                [sys.executable, "-m", f"tests.mounted.durability.{name}", str(place), str(seed)],
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -49,9 +49,9 @@ class Writing:
 
 
 @contextmanager
-def writing(place: Path, account: Path, seed: int) -> Iterator[Writing]:
+def writing(place: Path, account: Path, seed: int, name: str = "writer") -> Iterator[Writing]:
     """The program, ended with the block."""
-    program = Writing(place, account, seed)
+    program = Writing(place, account, seed, name)
     try:
         yield program
     finally:

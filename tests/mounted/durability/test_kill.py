@@ -13,13 +13,14 @@ import pytest
 from tests.end_to_end.conftest import Group
 from tests.end_to_end.peer import ROOT, SHARE, Peer, same, until
 from tests.end_to_end.trees import scan
-from tests.mounted.durability.conftest import found_in, writing
+from tests.mounted.durability.conftest import found_in, home_of, writing
 from tests.mounted.durability.promises import Promises
 
 pytestmark = [pytest.mark.fuse, pytest.mark.root]
 
 SEED = 41
 PLACE = 1221 * 4096
+SPILLED_BYTES = 8_000_000
 WATCHED_ROUNDS = 3
 """What an earlier round left is looked at so many times more, and at the end."""
 
@@ -63,6 +64,40 @@ def kill_while_starting(one: Peer, seconds: float) -> None:
         starting.wait(seconds)
     starting.kill()
     starting.wait(30)
+
+
+def kill_while_spilling(group: Group, place: Path, rounds: int) -> None:
+    """Kill a daemon while more is written to a file than its memory takes."""
+    chance = random.Random(SEED)
+    one = group.add("killed")
+    spilled = 0
+    for number in range(rounds):
+        name = f"round-{number}"
+        with writing(one / name, place / f"{name}.steps", SEED + number, "scatterer") as program:
+            until(program.begun, "something was promised")
+            time.sleep(chance.uniform(1.0, 6.0))
+            one.kill()
+        journals = home_of(place, "killed").glob("**/journal/*.journal")
+        spilled += any(path.stat().st_size > SPILLED_BYTES for path in journals)
+        if chance.random() < 0.3:
+            kill_while_starting(one, chance.uniform(0.05, 0.8))
+        one.start("xattr=on")
+        faults = program.promises().broken_by(found_in(one / name))
+        assert faults == [], f"{name}: {faults}\n{one.log()[-3000:]}"
+        told = one.run("check", SHARE, "--json")
+        assert told.code == 0, f"round {number}: {told}"
+        (one / name / "large").unlink()
+    assert 2 * spilled >= rounds, "the memory was never short"
+
+
+@pytest.mark.timeout(600)
+def test_a_daemon_killed_while_memory_is_short_keeps_what_was_fsynced(group: Group, tmp_path: Path) -> None:
+    kill_while_spilling(group, tmp_path, 5)
+
+
+@pytest.mark.soak
+def test_a_daemon_killed_fifty_times_while_memory_is_short_keeps_what_was_fsynced(group: Group, tmp_path: Path) -> None:
+    kill_while_spilling(group, tmp_path, 50)
 
 
 @pytest.mark.timeout(600)
