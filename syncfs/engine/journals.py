@@ -96,9 +96,10 @@ class Journals:
         return dirty in self._broken or dirty in self._adopted
 
     def is_overgrown(self, dirty: Dirty) -> bool:
-        """Whether the journal takes far more of the disk than what it still tells."""
-        journal = self._open[dirty].journal if dirty in self._open else None
-        return journal is not None and journal.kept > self._slack + (1 + SLACK_FACTOR) * dirty.saved.total
+        """Whether the journal takes far more of the disk than what it still tells, and could give it back."""
+        if dirty not in self._open or not self._open[dirty].journal.gives_back:
+            return False
+        return self._open[dirty].journal.kept > self._slack + (1 + SLACK_FACTOR) * dirty.saved.total
 
     def adopt(self, dirty: Dirty, found: Replay) -> None:
         """An earlier process's journal was read into this unsettled state: keep it until a version has its content."""

@@ -1,5 +1,7 @@
 """The journal against a bytearray, whole and torn, and what it says about damage."""
 
+import ctypes
+import errno
 import random
 import resource
 import tracemalloc
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from syncfs.crypto.sealing import JournalCipher
 from syncfs.model.errors import DamageError, NewerFormatError, SetupError
-from syncfs.store.journal import Extent, Journal, Replay, Truncated, replay
+from syncfs.store.journal import Extent, Journal, Marked, Replay, Truncated, replay
 from syncfs.store.journalformat import PIECE, RECORD_BYTES
 from syncfs.store.layout import Layout, Source
 
@@ -34,7 +36,7 @@ def reopened(path: Path) -> Replay:
 
 def content(found: Replay, base: bytes = b"") -> bytes:
     """The file as a replay makes it, read piece by piece."""
-    extents = Layout(len(base), found.entries)
+    extents = Layout(len(base), [one for one in found.entries if not isinstance(one, Marked)])
     parts = []
     for piece in extents.pieces(0, extents.size):
         match piece.source:
@@ -300,3 +302,76 @@ def test_a_sync_without_the_file_fails_for_ever(tmp_path: Path) -> None:
     with pytest.raises(SetupError):
         journal.append(0, b"x")
     journal.remove()
+
+
+def test_what_stands_before_a_mark_can_be_given_back(tmp_path: Path) -> None:
+    path = tmp_path / "one"
+    with begin(path) as journal:
+        journal.append(0, bytes(PIECE))
+        position = journal.mark(b"a version")
+        journal.sync()
+        (after,) = journal.append(7, b"after")
+        before = path.stat().st_blocks * 512
+        journal.discard(position)
+        journal.discard(position)
+        assert path.stat().st_blocks * 512 < before - PIECE // 2
+        assert path.stat().st_size == journal.size
+        assert journal.kept < journal.size - PIECE
+        assert journal.read(after) == b"after"
+    with reopened(path) as found:
+        assert found.entries == (Marked(b"a version", position), after)
+        assert [one.position < position for one in found.damage] == [True]
+        assert found.torn == 0
+
+
+def test_a_journal_that_began_anew_tells_only_what_it_told_again(tmp_path: Path) -> None:
+    path = tmp_path / "one"
+    with begin(path) as journal:
+        journal.append(0, b"long ago")
+        journal.sync()
+        start = journal.size
+        (again,) = journal.append(2, b"again")
+        journal.sync()
+        torn = journal.size
+        journal.begin_anew(start, b"a version")
+        journal.sync()
+        end = journal.size
+        (last,) = journal.append(0, b"last")
+        journal.discard(start)
+    with reopened(path) as found:
+        assert found.entries == (Marked(b"a version", start), again, last)
+        assert found.damage == ()
+    for cut in (torn, end - 1):  # a crash before all of it was there, when nothing was given back yet
+        with begin(tmp_path / str(cut)) as journal:
+            (first,) = journal.append(0, b"long ago")
+            journal.sync()
+            journal.append(2, b"again")
+            journal.sync()
+            journal.begin_anew(start, b"a version")
+        whole = (tmp_path / str(cut)).read_bytes()
+        (tmp_path / str(cut)).write_bytes(whole[:cut])
+        with reopened(tmp_path / str(cut)) as found:
+            assert found.entries == (first, again)
+
+
+def test_a_file_system_that_gives_nothing_back_costs_nothing_but_the_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Libc:
+        def __init__(self, *words: object, **more: object) -> None:
+            pass
+
+        def fallocate(self, *words: object) -> int:
+            ctypes.set_errno(errno.EOPNOTSUPP)
+            return -1
+
+    with begin(tmp_path / "one") as journal:
+        journal.append(0, b"before")
+        position = journal.mark(b"")
+        journal.sync()
+        monkeypatch.setattr("syncfs.store.journal.ctypes.CDLL", Libc)
+        journal.discard(position)
+        assert not journal.gives_back
+        assert journal.kept == journal.size
+    with reopened(tmp_path / "one") as found:
+        assert content(found) == b"before"
