@@ -1,7 +1,7 @@
 """Cutting: what was written to a file becomes sealed chunks."""
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import trio
 
@@ -31,6 +31,8 @@ class Cutter:
         self._tasks = trio.CapacityLimiter(CUT_TASKS)
         self.failure = ""
         """Why written data could not be sealed; empty when all is well."""
+        self.sealed: Callable[[], None] = lambda: None
+        """Hears of each time that some chunks have been sealed."""
 
     async def progress(self) -> None:
         """Return when some chunks have been sealed, or that failed."""
@@ -73,14 +75,14 @@ class Cutter:
             else:
                 return
 
-    async def cut_saved(self, dirty: Dirty, until: int) -> None:
-        """Seal what lies in the journal until its places take no more memory than that. Raises as `cut_frozen`."""
+    async def cut_some_saved(self, dirty: Dirty) -> None:
+        """Seal a few chunks of what lies in the journal, to forget the places. Raises as `cut_frozen`."""
         chunks = self._chunks
 
         async def show(start: int, stop: int) -> bytes:
             return await dirty.read_saved(start, stop, chunks.plain)
 
-        await self._cut_all(dirty, list(dirty.saved.touched_chunks()), show, dirty.begin_cut_saved, until)
+        await self._cut_all(dirty, dirty.saved.touched_chunks(), show, dirty.begin_cut_saved, dirty.saved.memory - 1)
 
     async def cut_written(self, dirty: Dirty) -> None:
         """Seal what was written, where no journal can take it. Raises as `cut_frozen`."""
@@ -105,23 +107,24 @@ class Cutter:
         return depth, join_entries(entries, count)
 
     async def _cut_all(
-        self, dirty: Dirty, indexes: Sequence[int], show: Show, begin: Begin, until: int | None = None
+        self, dirty: Dirty, indexes: Iterable[int], show: Show, begin: Begin, until: int | None = None
     ) -> None:
-        batch: list[tuple[int, bytes]] = []
-        waiting = list(reversed(indexes))
-        while waiting and not dirty.torn and (until is None or dirty.saved.memory > until):
+        waiting, batch = iter(indexes), list[tuple[int, bytes]]()
+        while not dirty.torn and (until is None or dirty.saved.memory > until):
             try:
-                while waiting and sum(len(plain) for _, plain in batch) < PUT_BYTES:
-                    index = waiting.pop()
+                for index in waiting:
                     plain = await show(*chunk_span(index))
-                    if dirty.torn or not plain:
-                        continue  # cut off meanwhile
-                    begin(index, plain)  # at once: a write during the next await must go over it
-                    batch.append((index, plain))
+                    if plain and not dirty.torn:  # otherwise it was cut off meanwhile
+                        begin(index, plain)  # at once: a write during the next await must go over it
+                        batch.append((index, plain))
+                    if sum(len(plain) for _, plain in batch) >= PUT_BYTES:
+                        break
             except BaseException:
                 for index, plain in batch:
                     dirty.undo_cut(index, plain)
                 raise
+            if not batch:
+                return
             await self._seal(dirty, batch)
             batch = []
 
@@ -134,6 +137,7 @@ class Cutter:
                 if replaced is not None:
                     self._chunks.fresh.give_up([Address(replaced)])
             self.failure = ""
+            self.sealed()
         except BaseException:
             for index, plain in batch:
                 dirty.undo_cut(index, plain)

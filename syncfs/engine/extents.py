@@ -17,6 +17,8 @@ Piece = bytes | bytearray | Spilled
 class ExtentMap:
     """A sparse byte array: what was written over a base that is elsewhere."""
 
+    __slots__ = ("_pieces", "_starts", "memory", "total")
+
     def __init__(self) -> None:
         self._starts: list[int] = []
         self._pieces: list[Piece] = []

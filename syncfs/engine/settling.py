@@ -223,7 +223,7 @@ class Settler:
             if broken:
                 await self.cutter.cut_written(dirty)
             else:
-                await self.cutter.cut_saved(dirty, dirty.saved.memory // 2)
+                await self.cutter.cut_some_saved(dirty)
 
     async def run(self) -> None:
         """Settle closed files, each soon after it was closed, and again where that failed."""

@@ -69,6 +69,7 @@ TIDY_SECONDS = 1.0
 OPEN_FILE_SECONDS = 30.0
 """A file that is written all the time gets a version so often, though nobody closes it."""
 FLUSH_SECONDS = 30.0
+"""Closing a share waits so long for what was written, and as long as chunks of it are being sealed."""
 DRAIN_SECONDS = 2.0
 FIRST_TREE_SECONDS = 5.0
 WHOLE_TREE_SECONDS = 60.0
@@ -429,13 +430,18 @@ async def open_share(
                         await share.files.recover()
                     yield share
                 finally:
-                    with trio.move_on_after(FLUSH_SECONDS, shield=True):
+                    with trio.move_on_after(FLUSH_SECONDS, shield=True) as scope:
+                        share.files.settler.cutter.sealed = partial(_more_time, scope)
                         await share.flush()
                         await share.drain()
                     share.journals.close()
                     nursery.cancel_scope.cancel()
             presence.write_touches()
             index.database.commit()
+
+
+def _more_time(scope: trio.CancelScope) -> None:
+    scope.deadline = max(scope.deadline, trio.current_time() + FLUSH_SECONDS)
 
 
 def _keep_own_certificate(index: Index, member: Member) -> None:

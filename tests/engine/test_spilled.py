@@ -3,6 +3,7 @@
 import os
 import shutil
 import stat
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from syncfs.engine import share
 from syncfs.engine.chunks import ChunkCache
 from syncfs.engine.extents import PIECE_BYTES
 from syncfs.engine.posix import AttributeChange, Caller
@@ -295,3 +297,28 @@ def test_a_version_of_an_open_file_waits_until_it_is_worth_its_cost() -> None:
     assert not is_due(2048 * MIB, 16 * MIB, 30)
     assert is_due(2048 * MIB, 512 * MIB, 0)
     assert is_due(2048 * MIB, 0, 2048 * MIB / OPEN_BYTES_PER_SECOND)
+
+
+async def test_closing_a_share_waits_while_what_was_spilled_is_sealed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(share, "FLUSH_SECONDS", 2.0)
+    put, asked = ChunkCache.put, list[int]()
+
+    async def slow(self: ChunkCache, plains: list[bytes]) -> list[bytes]:
+        asked.append(len(plains))
+        await trio.to_thread.run_sync(threading.Event().wait, 0.35)
+        return await put(self, plains)
+
+    chance = Random(8)
+    async with opened(tmp_path, Limits(dirty=MIB)) as file:
+        for _ in range(1_500):
+            await file.write(chance.randrange(4 * SIZE), chance.randbytes(3000))
+        monkeypatch.setattr(ChunkCache, "put", slow)
+        expected = file.expected
+    assert len(asked) > 4
+    monkeypatch.setattr(ChunkCache, "put", put)
+    async with open_share(tmp_path, "s") as again:
+        handle = (await again.volume.open(again.volume.lookup(1, b"file").ino, os.O_RDONLY, 0)).handle
+        assert await content(again, handle) == expected
+        await again.volume.release(handle)
