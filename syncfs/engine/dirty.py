@@ -134,6 +134,7 @@ class Dirty:
 
     def take_in(self, offset: int, piece: Spilled) -> None:
         """Put bytes that lie in a journal already."""
+        self.live.drop(offset, offset + len(piece))  # what a truncation left there is older
         self.saved.write(offset, piece)
         self.size = max(self.size, offset + len(piece))
 

@@ -111,6 +111,8 @@ class Journals:
         False where no journal can be written any more.
         """
         async with dirty.journal_lock:
+            if file.dirty is not dirty:
+                return True  # a version has all of it, or nobody can see the file any more
             if self.is_broken(dirty):
                 return False
             await self._save(file, dirty)

@@ -31,14 +31,18 @@ def counted(index: Index, device: DeviceId, found: Replay, header: Header) -> Le
         return None
     own = [version for version in index.versions_of(ino) if device_of(version.stamp) == device]
     made = {Mark(version.size, version.mtime, version.time): version.stamp for version in own}
-    base, start, position = tuple(map(Stamp, header.base)), None if header.partial else 0, 0
+    base, start, position, size = tuple(map(Stamp, header.base)), None if header.partial else 0, 0, header.size
     for number, entry in enumerate(found.entries):
         if isinstance(entry, Marked):
-            stamp = made.get(msgspec.msgpack.decode(entry.data, type=Mark))
+            mark = msgspec.msgpack.decode(entry.data, type=Mark)
+            stamp = made.get(mark)
             if stamp is not None:
-                base, start, position = (stamp,), number, entry.position
+                base, start, position, size = (stamp,), number, entry.position, mark.size
     followed = any(set(version.parents) & set(base) or (not base and not version.parents) for version in own)
     if start is None or followed:
         return None
     entries = tuple(entry for entry in found.entries[start:] if not isinstance(entry, Marked))
-    return Left(base, entries, tuple(one for one in found.damage if one.position >= position))
+    damage = tuple(one for one in found.damage if one.position >= position)
+    if not damage and all(isinstance(entry, Truncated) and entry.size == size for entry in entries):
+        return None
+    return Left(base, entries, damage)

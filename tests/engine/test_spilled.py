@@ -236,6 +236,16 @@ async def test_fsync_waits_for_no_version_and_what_it_promised_survives_a_crash_
         assert before != file.expected
 
 
+async def test_what_was_written_after_a_truncation_survives_a_crash(tmp_path: Path) -> None:
+    async with opened(tmp_path / "home", Limits()) as file:
+        await file.write(0, os.urandom(MIB))
+        await file.share.volume.flush()
+        await file.truncate(600_000)
+        await file.write(590_000, b"x" * 4096)
+        await file.fsync()
+        assert await after_a_crash(tmp_path / "home", tmp_path / "left") == file.expected
+
+
 OPERATIONS = st.lists(
     st.one_of(
         st.tuples(st.just("write"), st.integers(0, 400_000), st.integers(1, 9_000)),
@@ -283,6 +293,8 @@ def test_shows_what_a_bytearray_shows(operations: list[tuple[str, int, int]], di
                     case _:
                         assert await file.read() == file.expected
             assert await file.read() == file.expected
+            await file.fsync()
+            assert await after_a_crash(place / "home", place / "left") == file.expected
             await file.share.flush()
             assert await file.read() == file.expected
         assert await after_a_crash(place / "home", place / "left") == file.expected
