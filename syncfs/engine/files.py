@@ -267,7 +267,7 @@ class Files:
         file = self._file(node)
         if left.base and file.base != left.base:
             version = self._index.version(left.base[0])
-            if version is None:
+            if version is None or version.ino != node.ino:
                 raise DamageError(f"the journal {journal.path} belongs to a version that is not here: run syncfs check")
             content = Content(version.size, version.depth, version.body, self._chunks)
             file = OpenFile(node.ino, node.node, (version.stamp,), content)

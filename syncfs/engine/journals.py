@@ -9,7 +9,7 @@ what is left is taken into the files (see engine.journals_left).
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,11 +72,13 @@ class Journals:
     """The journals of one share, in one folder."""
 
     def __init__(
-        self, directory: Path, identity: DeviceIdentity, random: Callable[[int], bytes] = os.urandom,
-        slack: int = SLACK_BYTES,
+        self, directory: Path, identity: DeviceIdentity, durable: Callable[[], Awaitable[None]],
+        random: Callable[[int], bytes] = os.urandom, slack: int = SLACK_BYTES,
     ) -> None:  # fmt: skip
+        """`durable` makes the versions recorded so far durable."""
         self._directory = directory
         self._identity = identity
+        self._durable = durable
         self._random = random
         self._slack = slack
         self._open: dict[Dirty, _Open] = {}
@@ -206,7 +208,10 @@ class Journals:
             raise
 
     async def _save(self, file: OpenFile, dirty: Dirty) -> None:
-        entry = self._open.get(dirty)
+        entry, base = self._open.get(dirty), None
+        while entry is None and base != file.base:  # a journal over a version that a crash takes tells nothing
+            base = file.base
+            await self._durable()
         header = Header(file.node, file.base, file.content.size, dirty.only_version)
         making = _mark_of(dirty.frozen)
         size = dirty.size

@@ -131,7 +131,9 @@ class Share:
                 announce=self._announce, changed=self._own_changed,
             )  # fmt: skip
         siblings = Siblings(index, self.chunks, trio.current_time)
-        self.journals = Journals(member.directory / "journal", member.identity, computer.random, limits.slack)
+        self.journals = Journals(
+            member.directory / "journal", member.identity, self._durable, computer.random, limits.slack
+        )
         self.files = Files(index, self.feed, self.chunks, siblings, self.journals, nursery, computer.wall, limits.dirty)
         self.volume = Volume(index, self.feed, self.files, owners, self._space)
         self.holding = Holding(index, parse_limits(member.options.get(BRAKE) or DEFAULT_BRAKE), member.identity.id)
@@ -184,6 +186,10 @@ class Share:
             self.feed.commit()
         else:
             self.index.database.commit()
+
+    async def _durable(self) -> None:
+        if self.feed is not None:
+            await self.feed.durable()
 
     async def flush(self) -> None:
         """Make everything written so far durable. Raises SetupError, UnavailableError."""

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from syncfs.engine import share
 from syncfs.engine.chunks import ChunkCache
 from syncfs.engine.extents import PIECE_BYTES
+from syncfs.engine.feed import Feed
 from syncfs.engine.posix import AttributeChange, Caller
 from syncfs.engine.settling import OPEN_BYTES_PER_SECOND, OPEN_FACTOR, is_due
 from syncfs.engine.setup import create_share
@@ -309,6 +310,31 @@ def test_a_version_of_an_open_file_waits_until_it_is_worth_its_cost() -> None:
     assert not is_due(2048 * MIB, 16 * MIB, 30)
     assert is_due(2048 * MIB, 512 * MIB, 0)
     assert is_due(2048 * MIB, 0, 2048 * MIB / OPEN_BYTES_PER_SECOND)
+
+
+async def test_no_journal_goes_over_a_version_that_a_crash_would_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its number may be given again after the crash, to a version of another file."""
+    async with opened(tmp_path, Limits()) as file:
+        await file.write(0, os.urandom(4 * MIB))
+        durable, may, waits = Feed.durable, trio.Event(), trio.Event()
+
+        async def held(self: Feed) -> None:
+            waits.set()
+            await may.wait()
+            await durable(self)
+
+        async with trio.open_nursery() as nursery:
+            monkeypatch.setattr(Feed, "durable", held)
+            await file.share.files.settle_node(file.ino)
+            await file.write(3 * MIB, b"x")
+            nursery.start_soon(file.fsync)
+            await waits.wait()
+            await trio.testing.wait_all_tasks_blocked(0.2)
+            assert not journals(file.share)
+            may.set()
+        assert journals(file.share)
 
 
 async def test_closing_a_share_waits_while_what_was_spilled_is_sealed(
