@@ -24,6 +24,8 @@ from typing import NamedTuple
 
 import trio
 
+from bench.command import syncfs
+
 NAME = "bench"
 PORT = 47571
 PATIENCE = 3600.0
@@ -83,11 +85,7 @@ class Peer:
 
     def syncfs(self, *words: str) -> str:
         """One command; what it printed."""
-        done = subprocess.run(
-            [sys.executable, "-m", "syncfs", *words], env=self._environment, check=True, stdout=subprocess.PIPE,
-            text=True,
-        )  # fmt: skip
-        return done.stdout
+        return syncfs(self.home, *words)
 
     def join(self, secret: str, *peers: "Peer") -> None:
         """Take part, knowing where these are; nothing is held back."""

@@ -1,5 +1,8 @@
 """Writes pieces at random places all over one large file for ever, seldom with an fsync; told as `writer` tells.
 
+What does not fit into memory goes to the journal at any moment, so the account says all the time that an fsync may be
+under way.
+
 Run as `python -m tests.mounted.durability.scatterer DIRECTORY SEED`.
 """
 
@@ -29,6 +32,7 @@ def main() -> None:
         os.ftruncate(descriptor, SIZE)
         os.fsync(descriptor)
         tell("kept", NAME)
+        tell("syncing", NAME)
         while True:
             at, seed, length = chance.randrange(SIZE), chance.getrandbits(32), chance.randrange(1, LONGEST)
             tell("write", NAME, at, seed, length)
@@ -40,6 +44,7 @@ def main() -> None:
             if chance.random() < SYNC:
                 os.fsync(descriptor)
                 tell("kept", NAME)
+                tell("syncing", NAME)
     except OSError as error:
         tell("error", error.errno, str(error))
 
