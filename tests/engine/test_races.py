@@ -116,11 +116,12 @@ async def test_a_journal_is_on_the_disk_only_after_the_version_and_the_name_that
         _, handle = await volume.create(1, b"former", 0o644, os.O_RDWR, ME)
         await volume.fsync(handle, False)
         monkeypatch.setattr("syncfs.engine.feed.GATHER_SECONDS", 3600)  # nothing is durable unless somebody asks
-        monkeypatch.setattr(Journal, "sync", crash_behind)
         await volume.write(handle, 0, content)
         await volume.rename(1, b"former", 1, b"file", RenameFlags.NONE)
         await volume.write(handle, 500_000, b"x")
-        await volume.fsync(handle, False)
+        with monkeypatch.context() as crashing:
+            crashing.setattr(Journal, "sync", crash_behind)
+            await volume.fsync(handle, False)
         await volume.release(handle)
     monkeypatch.undo()
     async with open_share(left, "s") as share:
