@@ -100,14 +100,16 @@ class Content:
         """Whether a crash may leave these bytes."""
         if found == self.kept:
             return True
-        for before, step, after in self._moments():
-            if found == after or step.has_begun(before, found):
-                return True
-        return self.syncing and self._mixes_to(found)
+        if self.syncing:
+            return self._mixes_to(found)  # and so whatever it held at one moment
+        return any(found == after or step.has_begun(before, found) for before, step, after in self._moments())
 
     def sizes(self) -> list[int]:
         """The sizes that the file had since it was kept, in order of time."""
-        return [len(self.kept), *(len(after) for _, _, after in self._moments())]
+        found = [len(self.kept)]
+        for step in self.steps:
+            found.append(max(found[-1], step.stop) if isinstance(step, Write) else step.size)
+        return found
 
     def difference(self, found: bytes) -> str:
         """Where other bytes were found than those now in the file."""
