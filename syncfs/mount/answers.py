@@ -1,9 +1,8 @@
 """The one wrapper around every request from the kernel: an answer in time, whatever happens below.
 
-pyfuse3 takes FUSEError from a handler and nothing else; any other exception ends the mount for everybody. So every
-handler is wrapped by `at_once` (its work is a plain function and has no deadline) or `in_time` (its work awaits:
-after the deadline the program gets ETIMEDOUT). Errors become an errno by `errnos`; those that a person may want to
-know of become a log line: what is unavailable in one sentence, what is unexpected with its traceback.
+Every handler is wrapped by `at_once` (its work is a plain function and has no deadline), `in_time` (its work awaits:
+after the deadline the program gets ETIMEDOUT) or `to_the_end`. Errors become an errno by `errnos`; those that a person
+may want to know of become a log line: what is unavailable in one sentence, what is unexpected with its traceback.
 """
 
 import errno
@@ -11,14 +10,16 @@ import functools
 import logging
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-import pyfuse3
 import trio
 
 from syncfs.model.errors import PosixError
+from syncfs.mount.device import Device
 from syncfs.mount.errnos import errno_of, is_expected
-from syncfs.mount.loop import RequestLoop
+from syncfs.mount.protocol import Request
+from syncfs.mount.volume import Buffer
+from syncfs.mount.workers import Workers
 
 REPEAT_S = 10.0
 """The same line is logged once in this many seconds."""
@@ -34,10 +35,8 @@ class Failures:
         self._clock = clock
         self._said: dict[tuple[str, str], float] = {}
 
-    def answer(self, operation: str, error: Exception) -> pyfuse3.FUSEError:
-        """The answer to a request that failed with `error`."""
-        if isinstance(error, pyfuse3.FUSEError):
-            return error
+    def answer(self, operation: str, error: Exception) -> int:
+        """The errno for a request that failed with `error`."""
         code = errno_of(error)
         if not isinstance(error, PosixError) and self._is_news(operation, str(error)):
             name = errno.errorcode.get(code, str(code))
@@ -45,13 +44,13 @@ class Failures:
                 log.warning("%s failed with %s: %s", operation, name, error)
             else:
                 log.error("%s failed with %s by a fault in syncfs", operation, name, exc_info=error)
-        return pyfuse3.FUSEError(code)
+        return code
 
-    def late(self, operation: str, deadline: float) -> pyfuse3.FUSEError:
-        """The answer to a request whose deadline came."""
+    def late(self, operation: str, deadline: float) -> int:
+        """The errno for a request whose deadline came."""
         if self._is_news(operation, "late"):
             log.warning("%s got no answer within %g s and failed with ETIMEDOUT", operation, deadline)
-        return pyfuse3.FUSEError(errno.ETIMEDOUT)
+        return errno.ETIMEDOUT
 
     def _is_news(self, operation: str, text: str) -> bool:
         now, line = self._clock(), (operation, text)
@@ -67,48 +66,47 @@ class Answering(Protocol):
     """What the wrappers need of the object whose methods they wrap."""
 
     failures: Failures
-    loop: RequestLoop
+    device: Device
+    workers: Workers
     deadline: float
 
 
 S = TypeVar("S", bound=Answering)
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
-def at_once(
-    operation: Callable[Concatenate[S, P], T],
-) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
-    """Wraps a handler whose work is a plain function."""
+def at_once(operation: Callable[[S, Request], bytes | None]) -> Callable[[S, Request], None]:
+    """Wraps a handler whose work is a plain function; where it gives None, nobody waits for an answer."""
     name = operation.__name__
 
-    async def answer(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+    def answer(self: S, request: Request) -> None:
         try:
-            return operation(self, *args, **kwargs)
+            payload = operation(self, request)
+            if payload is not None:
+                self.device.answer(request.unique, payload)
         except Exception as error:
-            raise self.failures.answer(name, error) from None
+            self.device.refuse(request.unique, self.failures.answer(name, error))
 
     functools.update_wrapper(answer, operation)
     return answer
 
 
 def in_time(
-    operation: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
-) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
+    operation: Callable[[S, Request], Coroutine[Any, Any, Buffer]],
+) -> Callable[[S, Request], Coroutine[Any, Any, None]]:
     """Wraps a handler whose work awaits, for at most the deadline."""
     name = operation.__name__
 
-    async def answer(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        worker = self.loop.current
+    async def answer(self: S, request: Request) -> None:
+        worker = self.workers.current
         worker.limit(self.deadline)
         try:
-            return await operation(self, *args, **kwargs)
+            self.device.answer(request.unique, await operation(self, request))
         except trio.Cancelled:
-            if worker.expired:
-                raise self.failures.late(name, self.deadline) from None
-            raise
+            if not worker.expired:
+                raise
+            self.device.refuse(request.unique, self.failures.late(name, self.deadline))
         except Exception as error:
-            raise self.failures.answer(name, error) from None
+            self.device.refuse(request.unique, self.failures.answer(name, error))
         finally:
             worker.unlimit()
 
@@ -117,16 +115,16 @@ def in_time(
 
 
 def to_the_end(
-    operation: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
-) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
+    operation: Callable[[S, Request], Coroutine[Any, Any, Buffer]],
+) -> Callable[[S, Request], Coroutine[Any, Any, None]]:
     """Wraps a handler whose work awaits and must not be cut off, because nobody waits for it and it may not be lost."""
     name = operation.__name__
 
-    async def answer(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def answer(self: S, request: Request) -> None:
         try:
-            return await operation(self, *args, **kwargs)
+            self.device.answer(request.unique, await operation(self, request))
         except Exception as error:
-            raise self.failures.answer(name, error) from None
+            self.device.refuse(request.unique, self.failures.answer(name, error))
 
     functools.update_wrapper(answer, operation)
     return answer

@@ -21,9 +21,9 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
-import pyfuse3
-
 from syncfs.engine.posix import EntryChanged, InodeChanged, Invalidation
+from syncfs.mount import protocol
+from syncfs.mount.device import Device
 from syncfs.mount.known import KernelView
 
 HARMLESS: Final = frozenset({errno.ENOENT, errno.ENOTEMPTY, errno.EBUSY, errno.ENOTDIR, errno.ENOTCONN, errno.ENODEV})
@@ -46,21 +46,18 @@ class Notifier(Protocol):
 
 
 class KernelNotifier:
-    """Tells the kernel of the mount of this process."""
+    """Tells the kernel of a mount."""
 
-    def __init__(self, notifying: threading.Lock) -> None:
-        """`notifying` is held while /dev/fuse is written to."""
-        self._notifying = notifying
+    def __init__(self, device: Device) -> None:
+        self._device = device
 
     def inode(self, ino: int, content: bool) -> None:
         """See Notifier."""
-        with self._notifying:
-            pyfuse3.invalidate_inode(ino, attr_only=not content)
+        self._device.notify(protocol.inode_notice(ino, content))
 
     def entry(self, parent: int, name: bytes, deleted: int) -> None:
         """See Notifier."""
-        with self._notifying:
-            pyfuse3.invalidate_entry(parent, name, deleted)
+        self._device.notify(protocol.entry_notice(parent, name, deleted))
 
 
 class Invalidator:
@@ -68,7 +65,7 @@ class Invalidator:
 
     def __init__(self, known: KernelView, notifier: Notifier, is_gone: Callable[[int], bool]) -> None:
         self._known = known
-        self._notifier = notifier
+        self.notifier = notifier
         self._is_gone = is_gone
         self._inodes: dict[int, bool] = {}
         self._entries: dict[tuple[int, bytes], int] = {}
@@ -134,15 +131,15 @@ class Invalidator:
                 inodes, self._inodes = self._inodes, {}
                 self._busy = True
             for (parent, name), deleted in entries.items():
-                self._tell(self._notifier.entry, parent, name, deleted)
+                self._tell(self.notifier.entry, parent, name, deleted)
             for ino, content in inodes.items():
                 told = time.monotonic()
-                self._tell(self._notifier.inode, ino, content and not self._known.is_open(ino))
+                self._tell(self.notifier.inode, ino, content and not self._known.is_open(ino))
                 if self._known.is_listed_since(ino, told - LISTING_S) and ino not in self._again:
                     self._again[ino] = told + LISTING_S
 
             for ino in again:
-                self._tell(self._notifier.inode, ino, True)
+                self._tell(self.notifier.inode, ino, True)
 
     def _take_due(self) -> list[int]:
         """The directories whose listing was perhaps on its way to the kernel when that was told to drop it."""

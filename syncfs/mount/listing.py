@@ -5,20 +5,18 @@ neither repeats nor leaves out what was there all the time, whatever changed. `.
 their own below every cookie; the kernel takes only their number and type and counts no lookup for them. Each other
 entry that fits is a lookup; one that does not fit is none, and is asked for again.
 
-The kernel keeps listings (see `opendir`) until a directory changes or it needs the memory. What it asks for anew is
-kept here as well as long as nothing at all has changed in the volume.
+The kernel keeps listings until a directory changes or it needs the memory. What it asks for anew is kept here as well
+as long as nothing at all has changed in the volume.
 """
 
 import stat
 from bisect import bisect_right
 from collections.abc import Iterator
 from operator import itemgetter
-from typing import Final
-
-import pyfuse3
+from typing import Final, NamedTuple
 
 from syncfs.model.errors import PosixError
-from syncfs.mount.entries import Entries
+from syncfs.mount import protocol
 from syncfs.mount.known import KernelView
 from syncfs.mount.volume import Volume
 
@@ -26,73 +24,94 @@ DOT: Final = 1
 DOT_DOT: Final = 2
 """Offsets after `.` and `..`."""
 MOST_KEPT: Final = 100_000
-"""Entries whose replies are kept, about 50 MB."""
+"""Entries whose replies are kept, about 30 MB."""
 
 LARGEST_KEPT: Final = 1000
 """A directory with more entries is not kept: to look whether that was all would read as many again."""
 
-Reply = tuple[bytes, pyfuse3.EntryAttributes, int]
-"""Name, attributes, cookie."""
+
+class Line(NamedTuple):
+    """An entry of a listing: its cookie, its node, and as the kernel wants it."""
+
+    cookie: int
+    ino: int
+    entry: bytes
+    listed: bytes
 
 
 class Listing:
     """Answers the listings of a volume's directories."""
 
-    def __init__(self, volume: Volume, known: KernelView, entries: Entries) -> None:
+    def __init__(self, volume: Volume, known: KernelView) -> None:
         self._volume = volume
         self._known = known
-        self._entries = entries
         self._generation = -1
-        self._kept: dict[int, list[Reply]] = {}
+        self._kept: dict[int, list[Line]] = {}
         self._kept_entries = 0
 
-    def reply(self, ino: int, offset: int, token: pyfuse3.ReaddirToken) -> None:
-        """Fills a reply with what comes after `offset`."""
-        add, pointer = pyfuse3.readdir_reply, self._entries.pointer
-        if offset < DOT and not add(token, b".", pointer(ino, stat.S_IFDIR), DOT):
-            return
-        if offset < DOT_DOT and not add(token, b"..", pointer(self._parent(ino), stat.S_IFDIR), DOT_DOT):
-            return
+    def reply(self, ino: int, offset: int, size: int, with_attributes: bool) -> bytes:
+        """What comes after `offset`, in at most `size` bytes; nothing at the end."""
+        parts: list[bytes] = []
+        for line in self._lines(ino, offset):
+            part = line.entry + line.listed if with_attributes else line.listed
+            size -= len(part)
+            if size < 0:
+                break
+            parts.append(part)
+            if with_attributes and line.cookie > DOT_DOT:
+                self._known.looked_up(line.ino)
         self._known.listed(ino)
-        looked_up = self._known.looked_up
-        after = max(offset, DOT_DOT)
-        for name, entry, cookie in self._replies(ino, after):
-            if not add(token, name, entry, cookie):
-                return
-            looked_up(entry.st_ino)
+        return b"".join(parts)
 
-    def _replies(self, ino: int, after: int) -> Iterator[Reply]:
+    def _lines(self, ino: int, offset: int) -> Iterator[Line]:
+        if offset < DOT:
+            yield _pointer(b".", ino, DOT)
+        if offset < DOT_DOT:
+            yield _pointer(b"..", self._parent(ino), DOT_DOT)
+        after = max(offset, DOT_DOT)
         if self._generation != self._volume.generation:
             self._generation = self._volume.generation
             self._kept.clear()
             self._kept_entries = 0
         kept = self._kept.get(ino)
         if kept is not None:
-            start = bisect_right(kept, after, key=itemgetter(2))
+            start = bisect_right(kept, after, key=itemgetter(0))
             yield from kept[start:] if start else kept
             return
-        entry_of = self._entries.of
-        made: list[Reply] = []
+        made: list[Line] = []
         whole = after <= DOT_DOT
         while page := self._volume.readdir(ino, after):
-            replies = [(listed.name, entry_of(listed.attributes), listed.cookie) for listed in page]
-            made += replies
+            lines = [
+                Line(
+                    listed.cookie,
+                    listed.attributes.ino,
+                    protocol.entry(listed.attributes),
+                    protocol.listed(listed.name, listed.attributes.ino, listed.attributes.mode, listed.cookie),
+                )
+                for listed in page
+            ]
+            made += lines
             after = page[-1].cookie
-            is_first = whole and len(made) == len(replies)
+            is_first = whole and len(made) == len(lines)
             if is_first and len(page) < LARGEST_KEPT and not self._volume.readdir(ino, after):
                 self._keep(ino, made)
-            yield from replies
+            yield from lines
 
-    def _keep(self, ino: int, replies: list[Reply]) -> None:
-        """Keep the replies of a directory that is listed in one page."""
-        if self._kept_entries + len(replies) > MOST_KEPT:
+    def _keep(self, ino: int, lines: list[Line]) -> None:
+        """Keep the lines of a directory that is listed in one page."""
+        if self._kept_entries + len(lines) > MOST_KEPT:
             self._kept.clear()
             self._kept_entries = 0
-        self._kept[ino] = replies
-        self._kept_entries += len(replies)
+        self._kept[ino] = lines
+        self._kept_entries += len(lines)
 
     def _parent(self, ino: int) -> int:
         try:
             return self._volume.lookup(ino, b"..").ino
         except PosixError:
             return ino
+
+
+def _pointer(name: bytes, ino: int, cookie: int) -> Line:
+    """The `.` or `..` of a listing."""
+    return Line(cookie, ino, protocol.UNTOLD, protocol.listed(name, ino, stat.S_IFDIR, cookie))

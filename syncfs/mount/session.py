@@ -1,7 +1,8 @@
 """The life of a mount in the loop that also runs the engine: check, mount, answer, unmount, release.
 
-One process has one mount, because pyfuse3 keeps its session in globals. A mount ends in one of three ways:
-unmounted from outside, stopped (by the event or by cancellation), or cut off by the kernel. Stopping detaches the
+pyfuse3 (that is libfuse) mounts and unmounts, with all that a user's mount needs; what the kernel then asks is read and
+answered by us. One process has one mount, because pyfuse3 keeps its session in globals. A mount ends in one of three
+ways: unmounted from outside, stopped (by the event or by cancellation), or cut off by the kernel. Stopping detaches the
 mount first, so that nothing new comes, goes on answering those who still have files open for a moment, and then ends.
 In each case the handles that are left are released, so that what was written becomes versions.
 """
@@ -10,6 +11,7 @@ import errno
 import logging
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,19 +22,17 @@ import trio
 
 from syncfs.model.errors import PosixError, SetupError, SyncfsError
 from syncfs.mount import mountpoint, table, utab
-from syncfs.mount.entries import Entries
+from syncfs.mount.device import PATH, Device
 from syncfs.mount.handlers import Handlers
 from syncfs.mount.invalidation import Invalidator, KernelNotifier
 from syncfs.mount.known import KernelView
-from syncfs.mount.loop import RequestLoop
 from syncfs.mount.options import MountOptions, fuse_options
 from syncfs.mount.tuning import tune
 from syncfs.mount.volume import Volume
 from syncfs.mount.watchdog import Watchdog
+from syncfs.mount.workers import Workers
 from syncfs.mount.xattrs import Xattrs
 
-MAX_WORKERS: Final = 1000
-"""Requests that may wait at once, as for data that no peer has now; cached data must not wait behind them."""
 OPEN_FILES_S: Final = 3.0
 """How long a stopped mount answers those who still have files open."""
 IN_FLIGHT_S: Final = 5.0
@@ -73,23 +73,31 @@ class _Session:
     def __init__(self, volume: Volume, path: str, options: MountOptions) -> None:
         self._path = path
         self._options = options
-        known = KernelView()
-        enabled = options.xattr == "on"
-        self._loop = RequestLoop()
-        self._invalidator = Invalidator(known, KernelNotifier(self._loop.listings.notifying), partial(_is_gone, volume))
-        self._handlers = Handlers(
-            volume,
-            loop=self._loop,
-            known=known,
-            entries=Entries(),
-            xattrs=Xattrs(volume, enabled, enabled and options.acl),
-            deadline=options.timeout,
-            tell=self._invalidator.submit,
-        )
+        self._workers = Workers()
         self._volume = volume
         self._ended = trio.Event()
         self._serving = trio.CancelScope(shield=True)
         self._failure: Exception | None = None
+
+    def _open(self, source: str) -> None:
+        """Mounts, and readies all that answers."""
+        try:
+            pyfuse3.init(pyfuse3.Operations(), self._path, fuse_options(self._options, source))
+        except RuntimeError as error:
+            raise SetupError(f"nothing could be mounted on {self._path}: the kernel refused it, see the log") from error
+        known = KernelView()
+        device = Device(_descriptor())
+        enabled = self._options.xattr == "on"
+        self._invalidator = Invalidator(known, KernelNotifier(device), partial(_is_gone, self._volume))
+        self._handlers = Handlers(
+            self._volume,
+            device=device,
+            workers=self._workers,
+            known=known,
+            xattrs=Xattrs(self._volume, enabled, enabled and self._options.acl),
+            deadline=self._options.timeout,
+            tell=self._invalidator.submit,
+        )
 
     async def run(
         self,
@@ -97,11 +105,7 @@ class _Session:
         stop: trio.Event,
         task_status: trio.TaskStatus[Mounted],
     ) -> None:
-        self._loop.install()
-        try:
-            pyfuse3.init(self._handlers, self._path, fuse_options(self._options, source))
-        except RuntimeError as error:
-            raise SetupError(f"nothing could be mounted on {self._path}: the kernel refused it, see the log") from error
+        self._open(source)
         mounted = table.mounted_at(self._path)
         minor = mounted.minor if mounted else -1
         try:
@@ -123,7 +127,6 @@ class _Session:
                             await self._stop()
                         nursery.cancel_scope.cancel()
         finally:
-            self._loop.listings.close()
             pyfuse3.close(unmount=not self._ended.is_set())
             with trio.CancelScope(shield=True):
                 await self._handlers.release_all()
@@ -133,7 +136,7 @@ class _Session:
         try:
             # Shielded: requests under way end by their own deadlines, or when `_stop` gives them up.
             with self._serving:
-                await pyfuse3.main(max_tasks=MAX_WORKERS)
+                await self._workers.run(self._handlers.device, self._handlers.answer)
         except Exception as error:
             log.exception("the mount at %s ended by a fault", self._path)
             self._failure = error
@@ -168,7 +171,7 @@ class _Session:
                 log.warning("%s", error)
             await self._wait_ended(OPEN_FILES_S)
         if not self._ended.is_set():
-            pyfuse3.terminate()
+            self._workers.close()
             await self._wait_ended(IN_FLIGHT_S)
         self._serving.cancel()
         await self._ended.wait()
@@ -192,3 +195,12 @@ def _is_gone(volume: Volume, ino: int) -> bool:
         return volume.getattr(ino).nlink == 0
     except PosixError as error:
         return error.errno in (errno.ENOENT, errno.ESTALE)
+
+
+def _descriptor() -> int:
+    """The /dev/fuse of the mount that was just made."""
+    for entry in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            if str(entry.readlink()) == PATH:
+                return int(entry.name)
+    raise SetupError(f"the mount has no {PATH}: report this")

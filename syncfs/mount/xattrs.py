@@ -4,7 +4,7 @@ They are there unless `-o xattr=off` says otherwise, which one ENOSYS tells the 
 attributes that others set are then kept in the share and not shown.
 
 The kernel enforces POSIX ACLs and caches them (`noacl` leaves them out); we keep mode bits and ACLs in step and let new
-files inherit. The umask counts only where the directory has no default ACL; the kernel leaves it to us (see `terms`).
+files inherit. The umask counts only where the directory has no default ACL; the kernel leaves it to us.
 
 `ls -l` asks for security.selinux and the access ACL of every file. Attributes of security modules are kept for whoever
 sets them, but where nobody did the answer is EOPNOTSUPP, after which ls(1) asks for no other file of the mount. What
@@ -12,12 +12,13 @@ file capabilities are not there is ENODATA: the kernel asks for them itself befo
 """
 
 import errno
+import os
 import stat
 from typing import Final
 
 import pyfuse3
 
-from syncfs.engine.posix import AttributeChange
+from syncfs.engine.posix import AttributeChange, Caller
 from syncfs.model.errors import PosixError
 from syncfs.mount import acl
 from syncfs.mount.volume import Volume
@@ -47,9 +48,15 @@ class Xattrs:
                 raise PosixError(errno.EOPNOTSUPP) from None
             raise
 
-    async def set(self, ino: int, name: bytes, value: bytes, caller: pyfuse3.RequestContext) -> None:
-        """Sets an attribute; of an access ACL, the mode bits with it."""
+    async def set(self, ino: int, name: bytes, value: bytes, flags: int, caller: Caller) -> None:
+        """Sets an attribute; of an access ACL, the mode bits with it. For the flags see setxattr(2)."""
         self._refuse_unless_kept(name)
+        if flags:
+            there = self._has(ino, name)
+            if there and flags & os.XATTR_CREATE:
+                raise PosixError(errno.EEXIST)
+            if not there and flags & os.XATTR_REPLACE:
+                raise PosixError(errno.ENODATA)
         if name not in ACLS:
             self._volume.setxattr(ino, name, value, 0)
             return
@@ -106,6 +113,15 @@ class Xattrs:
         for name, value in found.items():
             self._volume.setxattr(ino, name, value, 0)
 
+    def _has(self, ino: int, name: bytes) -> bool:
+        try:
+            self._volume.getxattr(ino, name)
+        except PosixError as error:
+            if error.errno != errno.ENODATA:
+                raise
+            return False
+        return True
+
     def _acl(self, ino: int, name: bytes) -> bytes | None:
         if not self.acls:
             return None
@@ -135,7 +151,7 @@ class Xattrs:
             raise PosixError(errno.EOPNOTSUPP)
 
 
-def _groups(caller: pyfuse3.RequestContext) -> set[int]:
+def _groups(caller: Caller) -> set[int]:
     try:
         return {caller.gid, *pyfuse3.get_sup_groups(caller.pid)}
     except (OSError, RuntimeError):

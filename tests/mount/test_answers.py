@@ -3,9 +3,7 @@
 import errno
 import inspect
 import logging
-import sys
 
-import pyfuse3
 import pytest
 import trio
 
@@ -13,7 +11,7 @@ from syncfs.model import errors
 from syncfs.model.errors import DamageError, PosixError, SetupError, SyncfsError, UnavailableError
 from syncfs.mount.answers import REPEAT_S, Failures
 from syncfs.mount.errnos import ERRNOS, errno_of, is_expected
-from syncfs.mount.handlers import Handlers
+from syncfs.mount.handlers import HANDLERS, Handlers
 
 
 def test_every_error_has_an_errno_and_the_table_is_in_order() -> None:
@@ -44,7 +42,7 @@ def test_every_error_has_an_errno_and_the_table_is_in_order() -> None:
 )
 def test_errnos(error: Exception, code: int) -> None:
     assert errno_of(error) == code
-    assert Failures().answer("read", error).errno == code
+    assert Failures().answer("read", error) == code
 
 
 def test_lines_are_said_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:
@@ -67,12 +65,5 @@ def test_lines_are_said_once_in_a_while(caplog: pytest.LogCaptureFixture) -> Non
 
 
 def test_every_handler_is_wrapped() -> None:
-    for name, method in inspect.getmembers(pyfuse3.Operations, inspect.iscoroutinefunction):
-        ours = vars(Handlers).get(name)
-        if name == "poll":
-            assert ours is None
-        else:
-            assert inspect.iscoroutinefunction(ours), name
-            assert sys.modules[ours.__module__]
-            assert ours.__code__.co_name == "answer", name
-            assert ours.__name__ == method.__name__
+    for name in HANDLERS.values():
+        assert vars(Handlers)[name].__code__.co_name == "answer", name

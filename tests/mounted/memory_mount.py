@@ -1,8 +1,8 @@
 """Serves a `MemoryVolume` through a real mount, in a process of its own that a test talks to.
 
-`python -m tests.mounted.memory_mount DIR SOURCE [--options …] [--loop syncfs|pyfuse3] [--busy SECONDS]` mounts, prints
+`python -m tests.mounted.memory_mount DIR SOURCE [--options …] [--busy SECONDS]` mounts, prints
 a line, then reads commands from stdin, one JSON array `[name, argument, …]` per line, and answers each with a line of
-JSON. It ends on SIGTERM and when unmounted. `--loop pyfuse3` leaves pyfuse3 on plain trio, for comparison. `--busy`
+JSON. It ends on SIGTERM and when unmounted. `--busy`
 keeps the loop busy in steps that long, and `--beats FILE` lets a plain thread beat into a file.
 """
 
@@ -20,8 +20,7 @@ from typing import Any
 
 import trio
 
-from syncfs.mount.invalidation import Invalidator, KernelNotifier
-from syncfs.mount.loop import RequestLoop
+from syncfs.mount.invalidation import Invalidator
 from syncfs.mount.options import parse_options
 from syncfs.mount.session import serve_mount
 from tests.mounted.memory_volume import MemoryVolume
@@ -36,13 +35,10 @@ def main() -> None:
     parser.add_argument("directory")
     parser.add_argument("source")
     parser.add_argument("--options", default="")
-    parser.add_argument("--loop", choices=("syncfs", "pyfuse3"), default="syncfs")
     parser.add_argument("--busy", type=float, default=0.0)
     parser.add_argument("--beats", type=Path)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    if arguments.loop == "pyfuse3":
-        RequestLoop.install = lambda self: None  # type: ignore[method-assign]
     if arguments.beats:
         threading.Thread(target=_beat, args=(arguments.beats,), daemon=True).start()
     trio.run(_serve, arguments)
@@ -95,7 +91,7 @@ async def _answer(volume: MemoryVolume, watched: list[Invalidator]) -> None:
                 say(await trio.to_thread.run_sync(watched[0].wait_told, 10))
             case "drop_pages":
                 ino = volume.lookup(1, arguments[0].encode()).ino
-                threading.Thread(target=KernelNotifier(threading.Lock()).inode, args=(ino, True), daemon=True).start()
+                threading.Thread(target=watched[0].notifier.inode, args=(ino, True), daemon=True).start()
                 say(True)
             case "calls":
                 say(volume.calls)
