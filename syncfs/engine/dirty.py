@@ -284,6 +284,11 @@ class Dirty:
             self.live = ExtentMap()
             self._shrunk = None
 
+    def hold_frozen(self, content: bytes) -> None:
+        """Keep the content of what is frozen in memory, since no chunk gets it and the journal may be given back."""
+        self._frozen = ExtentMap()
+        self._frozen.write(0, content)
+
     def thaw(self) -> None:
         """No version was made of what was frozen, or its bytes are still needed: they are written ones again."""
         if self.frozen is None:

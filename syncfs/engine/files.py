@@ -336,13 +336,14 @@ class Files:
         if file.handles:
             return
         if file.dirty is not None and self.settler.is_given_up(file):
-            self._nursery.start_soon(self._drop_journal, file.dirty)
+            self._nursery.start_soon(self._drop_journal, file, file.dirty)
             self.settler.drop(file)
         if file.dirty is None and self._files.get(file.ino) is file:
             del self._files[file.ino]
 
-    async def _drop_journal(self, dirty: Dirty) -> None:
+    async def _drop_journal(self, file: OpenFile, dirty: Dirty) -> None:
         try:
-            await self._journals.drop(dirty)
+            async with file.lock:  # a version that nobody needs any more may be on its way, and read the journal
+                await self._journals.drop(dirty)
         except SyncfsError as error:
             _log.warning("the journal of a deleted file could not be removed: %s", error)

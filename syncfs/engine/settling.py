@@ -342,6 +342,8 @@ class Settler:
         assert frozen is not None
         if frozen.size <= INLINE_LIMIT:
             depth, body = INLINE, await dirty.read_frozen(0, frozen.size, self._chunks.plain)
+            if not dirty.torn:
+                dirty.hold_frozen(body)
         else:
             await self.cutter.cut_frozen(dirty)
             dirty.begin_version()

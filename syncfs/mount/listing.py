@@ -24,7 +24,7 @@ DOT: Final = 1
 DOT_DOT: Final = 2
 """Offsets after `.` and `..`."""
 MOST_KEPT: Final = 100_000
-"""Entries whose replies are kept, about 30 MB."""
+"""Entries whose replies are kept, about 40 MB."""
 
 LARGEST_KEPT: Final = 1000
 """A directory with more entries is not kept: to look whether that was all would read as many again."""

@@ -1,8 +1,8 @@
 """The second line against a frozen process: somebody else who notices when it falls silent.
 
-`loop` keeps the process from sleeping in a read of /dev/fuse. Should it sleep there all the same, any request wakes
-it. So a small process of its own hears a heartbeat from the loop through a pipe, and when it is late calls statvfs(3)
-on the mount, which the kernel never answers from a cache.
+`device` never sleeps in a read of /dev/fuse. Should the loop fall silent all the same, a request may wake it. So a
+small process of its own hears a heartbeat from the loop through a pipe, and when it is late calls statvfs(3) on the
+mount, which the kernel never answers from a cache.
 
 A process that is killed while a notification of it waits in the kernel, for a program whose request nobody will answer
 any more, cannot end: its thread waits for the program and the program for it. The watchdog sees that and aborts the

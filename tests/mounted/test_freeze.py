@@ -1,7 +1,7 @@
-"""Callers that are killed while they wait must not put the process to sleep (see syncfs.mount.loop).
+"""Callers that are killed while they wait must not put the process to sleep (see syncfs.mount.device).
 
-Without our loop 6 to 7 of the 40 callers froze it where this was written. A freeze stops every thread, so a plain
-thread's heartbeat shows it; the watchdog would end it after three seconds, which is later than we look.
+With a blocking read of /dev/fuse 6 to 7 of the 40 callers froze it where this was written. A freeze stops every thread,
+so a plain thread's heartbeat shows it; the watchdog would end it after three seconds, which is later than we look.
 """
 
 import mmap

@@ -33,6 +33,11 @@ def test_eight_nodes() -> None:
     simulate("--seed", 1, "--count", 2, "--nodes", 8, "--steps", 200)
 
 
+@pytest.mark.parametrize(("seed", "steps"), [(2056, 150), (2104, 1000)])
+def test_seeds_that_once_found_a_fault(seed: int, steps: int) -> None:
+    simulate("--seed", seed, "--steps", steps)
+
+
 def test_a_seed_is_always_the_same_story() -> None:
     first, second = (simulate("--seed", 7)[0].split(":")[1] for _ in range(2))
     assert first == second
