@@ -42,9 +42,14 @@ class Places:
         self._marked.clear()
 
     def mark(self, parent: int | None, name: bytes) -> None:
-        """Something changed at a place, if it is one."""
+        """Something changed at a place, if it is one.
+
+        The name may have been kept by any of the directories that are shown as one, and these may part before it is
+        derived: it is marked in each of them.
+        """
         if parent is not None:
-            self._marked[parent, name] = None
+            for one in self._nodes.groups.of(parent):
+                self._marked[one, name] = None
 
     def mark_odd(self) -> None:
         """The names of devices changed: mark all places that have conflict names."""
@@ -60,6 +65,8 @@ class Places:
         """Derive again what one of the marked places shows."""
         (parent, name), _ = self._marked.popitem(last=False)
         group = self._nodes.groups.of(parent)
+        for one in group:
+            self._marked.pop((one, name), None)
         links = self._links.at(group, name)
         here = self._entries.at(group, name)
         if len(links) <= 1 and self._are_plain(links) and self._entries.odd.isdisjoint(group):

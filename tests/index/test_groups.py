@@ -45,6 +45,27 @@ def test_becoming_one_and_parting_write_no_row_for_a_name_that_only_one_has(tmp_
             assert len(seen_by_index(index)) == shown
 
 
+def test_a_name_that_several_had_stays_when_the_directory_that_kept_it_goes(tmp_path: Path) -> None:
+    """One `d` goes with its `sub`, which kept the name by its smaller id: the two `d` part before `sub` is derived."""
+    gone, stays, maker = Replica(1), Replica(2), Replica(3)
+    for replica in (maker, stays):
+        replica.mkdir("d")
+    gone.receive(maker.entries())
+    for replica in (gone, stays):
+        replica.mkdir("d/sub")
+    stays.create("d/sub/file", b"x")
+    with Index(tmp_path / "index.db") as index:
+        know_devices(index)
+        apply_all(index, maker.entries() + gone.entries() + stays.entries())
+        known = len(gone.feed)
+        gone.remove_tree("d")
+        apply_all(index, gone.entries()[known:])
+        for replica in (maker, gone):
+            stays.receive(replica.entries())
+        check(index, stays.state)
+        assert b"d/sub/file" in seen_by_index(index)
+
+
 def test_an_index_with_all_entries_in_one_directory_is_brought_up_to_date(tmp_path: Path) -> None:
     one, two = two_directories(2)
     two.rename("e", "d")
