@@ -288,6 +288,7 @@ class Dirty:
         """Keep the content of what is frozen in memory, since no chunk gets it and the journal may be given back."""
         self._frozen = ExtentMap()
         self._frozen.write(0, content)
+        self._moves += 1
 
     def thaw(self) -> None:
         """No version was made of what was frozen, or its bytes are still needed: they are written ones again."""

@@ -17,6 +17,8 @@ from syncfs.mount.protocol import LARGEST_REQUEST, Request
 
 LONG: Final = 32 * 1024
 """Bytes of an answer from which on the interpreter is given to others meanwhile."""
+ERRNOS: Final = 512
+"""Every errno is below."""
 PATH: Final = "/dev/fuse"
 
 _libc = ctypes.PyDLL(None, use_errno=True)
@@ -66,8 +68,8 @@ class Device:
             _judge(error.errno or errno.EIO)
 
     def refuse(self, unique: int, code: int) -> None:
-        """Sends the answer that a request failed with an errno."""
-        self._send(protocol.ANSWER.pack(protocol.ANSWER.size, -code, unique))
+        """Sends the answer that a request failed with an errno; EIO in place of what the kernel would not take."""
+        self._send(protocol.ANSWER.pack(protocol.ANSWER.size, -(code if 0 < code < ERRNOS else errno.EIO), unique))
 
     def notify(self, notice: bytes) -> None:
         """Sends a notice; may wait for what goes on there, so not from the loop. Raises OSError."""

@@ -60,7 +60,7 @@ class Volume(Protocol):
         """One extended attribute; ENODATA where there is none."""
 
     def setxattr(self, ino: int, name: bytes, value: bytes, flags: int) -> None:
-        """Sets an extended attribute."""
+        """Sets an extended attribute; `flags` as in setxattr(2)."""
 
     def listxattr(self, ino: int) -> list[bytes]:
         """The names of the extended attributes."""

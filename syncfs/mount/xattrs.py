@@ -12,7 +12,6 @@ file capabilities are not there is ENODATA: the kernel asks for them itself befo
 """
 
 import errno
-import os
 import stat
 from typing import Final
 
@@ -49,16 +48,10 @@ class Xattrs:
             raise
 
     async def set(self, ino: int, name: bytes, value: bytes, flags: int, caller: Caller) -> None:
-        """Sets an attribute; of an access ACL, the mode bits with it. For the flags see setxattr(2)."""
+        """Sets an attribute; of an access ACL, the mode bits with it. The kernel sets ACLs without flags."""
         self._refuse_unless_kept(name)
-        if flags:
-            there = self._has(ino, name)
-            if there and flags & os.XATTR_CREATE:
-                raise PosixError(errno.EEXIST)
-            if not there and flags & os.XATTR_REPLACE:
-                raise PosixError(errno.ENODATA)
         if name not in ACLS:
-            self._volume.setxattr(ino, name, value, 0)
+            self._volume.setxattr(ino, name, value, flags)
             return
         entries = acl.parse(value)
         if name == acl.DEFAULT:
@@ -112,15 +105,6 @@ class Xattrs:
         """Gives a new node the ACLs that it inherits."""
         for name, value in found.items():
             self._volume.setxattr(ino, name, value, 0)
-
-    def _has(self, ino: int, name: bytes) -> bool:
-        try:
-            self._volume.getxattr(ino, name)
-        except PosixError as error:
-            if error.errno != errno.ENODATA:
-                raise
-            return False
-        return True
 
     def _acl(self, ino: int, name: bytes) -> bytes | None:
         if not self.acls:

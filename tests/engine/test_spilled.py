@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from syncfs.engine import share
 from syncfs.engine.chunks import ChunkCache
+from syncfs.engine.dirty import Dirty, Load
 from syncfs.engine.extents import PIECE_BYTES
 from syncfs.engine.feed import Feed
 from syncfs.engine.posix import AttributeChange, Caller
@@ -192,6 +193,33 @@ async def test_a_deleted_file_leaves_no_journal(tmp_path: Path) -> None:
         await trio.testing.wait_all_tasks_blocked(0.2)
         assert not journals(file.share)
         _, file.handle = await file.share.volume.create(1, b"other", 0o644, os.O_RDWR, ME)
+
+
+async def test_a_file_that_became_small_and_changes_while_its_version_is_made_needs_no_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(tmp_path / "home", Limits()) as file:
+        await file.write(0, os.urandom(MIB))
+        await file.share.volume.flush()
+        await file.write(0, b"x" * 200)
+        await file.fsync()
+        await file.truncate(500)
+        await file.fsync()
+        assert journals(file.share)
+        read_frozen = Dirty.read_frozen
+
+        async def and_change(self: Dirty, start: int, stop: int, load: Load) -> bytes:
+            found = await read_frozen(self, start, stop, load)
+            monkeypatch.undo()
+            await file.write(100, b"new")
+            return found
+
+        monkeypatch.setattr(Dirty, "read_frozen", and_change)
+        await file.share.files.settle_node(file.ino)
+        assert not journals(file.share)
+        assert await file.read() == file.expected
+        await file.fsync()
+        assert await after_a_crash(tmp_path / "home", tmp_path / "left") == file.expected
 
 
 @pytest.mark.parametrize("method", ["put", "sync"])

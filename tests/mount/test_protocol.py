@@ -124,8 +124,9 @@ def test_answers_of_every_length_and_kind(ends: tuple[Device, socket.socket], le
 
 def test_refusals_and_faults(ends: tuple[Device, socket.socket]) -> None:
     device, kernel = ends
-    device.refuse(8, errno.ENOENT)
-    assert kernel.recv(100) == struct.pack("<IiQ", 16, -errno.ENOENT, 8)
+    for code, told in ((errno.ENOENT, errno.ENOENT), (0, errno.EIO), (512, errno.EIO), (-1, errno.EIO)):
+        device.refuse(8, code)
+        assert kernel.recv(100) == struct.pack("<IiQ", 16, -told, 8)
     kernel.close()
     with pytest.raises(OSError, match="fuse"):
         device.answer(8, b"")

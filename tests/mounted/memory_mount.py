@@ -1,9 +1,9 @@
 """Serves a `MemoryVolume` through a real mount, in a process of its own that a test talks to.
 
-`python -m tests.mounted.memory_mount DIR SOURCE [--options …] [--busy SECONDS]` mounts, prints
-a line, then reads commands from stdin, one JSON array `[name, argument, …]` per line, and answers each with a line of
-JSON. It ends on SIGTERM and when unmounted. `--busy`
-keeps the loop busy in steps that long, and `--beats FILE` lets a plain thread beat into a file.
+`python -m tests.mounted.memory_mount DIR SOURCE [--options …] [--busy SECONDS]` mounts, prints a line, then reads
+commands from stdin, one JSON array `[name, argument, …]` per line, and answers each with a line of JSON. It ends on
+SIGTERM and when unmounted. `--busy` keeps the loop busy in steps that long, and `--beats FILE` lets a plain thread beat
+into a file.
 """
 
 import argparse

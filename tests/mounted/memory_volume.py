@@ -243,6 +243,10 @@ class MemoryVolume:
 
     def setxattr(self, ino: int, name: bytes, value: bytes, flags: int) -> None:
         node = self._node(ino)
+        if flags & os.XATTR_CREATE and name in node.xattrs:
+            raise PosixError(errno.EEXIST)
+        if flags & os.XATTR_REPLACE and name not in node.xattrs:
+            raise PosixError(errno.ENODATA)
         node.xattrs[name] = value
         self._touch(node, content=False)
 
