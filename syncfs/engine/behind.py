@@ -93,7 +93,8 @@ class WriteBehind:
         return batch
 
     async def _write(self, batch: Sequence[tuple[Address, BytesLike]]) -> None:
-        new = [(address, data) for address, data in batch if not self._store.has(address)]
+        here = {address for address, _ in batch if self._store.has(address)}
+        new = [(address, data) for address, data in batch if address not in here]
         places: list[Place] = []
         try:
             places = await trio.to_thread.run_sync(self._store.write_many, new)
@@ -105,10 +106,11 @@ class WriteBehind:
         now = self._wall()
         for (address, _), place in zip(new, places, strict=False):
             self._store.record(address, place, now)
+            here.add(address)
         for address, data in batch:
             if self._waiting.pop(address, None) is not None:
                 self._bytes -= len(data)
-            if self._store.has(address):
+            if address in here:
                 self._stored(address)
         self._progress.set()
         self._progress = trio.Event()
