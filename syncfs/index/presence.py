@@ -29,8 +29,8 @@ class Presence:
         return None if row is None else Place(row[0], row[1], row[2], address)
 
     def add(self, address: Address, place: Place, now: int) -> None:
-        """Note a chunk as held and used `now`; replaces what was noted for the address."""
-        self.remove(address)
+        """Note a chunk that was not held as held and used `now`."""
+        self._touched.pop(address, None)
         self._database.write(
             "INSERT INTO chunks (address, pack, offset, size, used) VALUES (?, ?, ?, ?, ?)",
             (address, place.pack, place.offset, place.size, now),

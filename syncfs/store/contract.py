@@ -39,7 +39,7 @@ class Catalogue(Protocol):
         """Where a chunk lies, or None."""
 
     def add(self, address: Address, place: Place, now: int) -> None:
-        """Note a chunk as held and used `now`; replaces what was noted for the address."""
+        """Note a chunk that was not held as held and used `now`."""
 
     def move(self, address: Address, place: Place) -> None:
         """Note a new place of a chunk that is held; when it was last of use stays."""

@@ -29,7 +29,6 @@ class MemoryCatalogue:
 
     def add(self, address: Address, place: Place, now: int) -> None:
         """See Catalogue."""
-        self.remove(address)
         self._used[address] = now
         self._enter(address, place, 1)
 
@@ -37,6 +36,7 @@ class MemoryCatalogue:
         """See Catalogue."""
         used = self._used.get(address)
         if used is not None:
+            self.remove(address)
             self.add(address, place, used)
 
     def remove(self, address: Address) -> None:
