@@ -3,7 +3,6 @@
 import os
 import shutil
 import stat
-import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +15,6 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncfs.engine import share
 from syncfs.engine.chunks import ChunkCache
 from syncfs.engine.dirty import Dirty, Load
 from syncfs.engine.extents import PIECE_BYTES
@@ -24,7 +22,7 @@ from syncfs.engine.feed import Feed
 from syncfs.engine.posix import AttributeChange, Caller
 from syncfs.engine.settling import OPEN_BYTES_PER_SECOND, OPEN_FACTOR, is_due
 from syncfs.engine.setup import create_share
-from syncfs.engine.share import Limits, Share, open_share
+from syncfs.engine.share import FLUSH_SECONDS, Limits, Share, open_share
 
 ME = Caller(0, 0)
 KIB = 1024
@@ -366,14 +364,13 @@ async def test_no_journal_goes_over_a_version_that_a_crash_would_take(
 
 
 async def test_closing_a_share_waits_while_what_was_spilled_is_sealed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mock_clock: trio.testing.MockClock
 ) -> None:
-    monkeypatch.setattr(share, "FLUSH_SECONDS", 2.0)
     put, asked = ChunkCache.put, list[int]()
 
     async def slow(self: ChunkCache, plains: list[bytes]) -> list[bytes]:
         asked.append(len(plains))
-        await trio.to_thread.run_sync(threading.Event().wait, 0.35)
+        mock_clock.jump(FLUSH_SECONDS * 2 / 3)
         return await put(self, plains)
 
     chance = Random(8)
