@@ -32,6 +32,11 @@ class OpenFile:
     waited: float = -math.inf
     lock: trio.Lock = field(default_factory=trio.Lock)
 
+    @property
+    def size(self) -> int:
+        """How long the content is, what was written included."""
+        return self.content.size if self.dirty is None else self.dirty.size
+
 
 @dataclass(slots=True, eq=False)
 class Handle:

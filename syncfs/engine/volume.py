@@ -84,6 +84,10 @@ class Volume:
         """The attributes of a node. Raises PosixError."""
         return self._attributes(self._node(ino))
 
+    def size_of(self, handle: int) -> int:
+        """How long the content is that an open file shows. Raises PosixError."""
+        return self._files.handle(handle).file.size
+
     def readdir(self, ino: int, after: int) -> Sequence[Listed]:
         """The entries of a directory after a cookie, some at a time, without . and .."""
         listed = self._index.nodes.listed(self._index.nodes.shown_as(ino), after - 2, LISTING)

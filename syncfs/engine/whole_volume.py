@@ -61,6 +61,10 @@ class WholeVolume:
         """The attributes of a node. Raises PosixError."""
         return self._past.getattr(ino) if ino & PAST_BIT else self._now.getattr(ino)
 
+    def size_of(self, handle: int) -> int:
+        """How long the content is that an open file of the present shows. Raises PosixError."""
+        return self._now.size_of(handle)
+
     def readdir(self, ino: int, after: int) -> Sequence[Listed]:
         """The entries of a directory after a cookie."""
         return self._past.readdir(ino, after) if ino & PAST_BIT else self._now.readdir(ino, after)

@@ -3,7 +3,9 @@
 Entries and attributes never expire in the kernel, names that are not there included; `invalidation` takes back what
 changed without the kernel. The writeback cache is off: with it, size and times of a file would be the kernel's, and
 what another peer writes would stay invisible. All who have a file open share its pages, so while somebody has an older
-content open, whoever opens the file anew reads past them (`direct_io`), and they stay as they are.
+content open, whoever opens the file anew reads past them (`direct_io`), and they stay as they are. The kernel has one
+size for all of them, and shows zeros where a page ends before it. So it may not keep the size meanwhile: who reads
+through the page cache is told how long the older content is, and everybody else the size of the newer one.
 
 What is not in the table is answered with ENOSYS, after which the kernel asks for it no more.
 
@@ -25,6 +27,7 @@ import stat
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
 from syncfs.engine.posix import AttributeChange, Attributes, InodeChanged, RenameFlags
@@ -150,7 +153,11 @@ class Handlers:
 
     @at_once
     def getattr(self, request: Request) -> bytes:
-        return protocol.attributes_reply(self._volume.getattr(request.ino))
+        attributes = self._volume.getattr(request.ino)
+        flags, handle = protocol.GETATTR_IN.unpack_from(request.body)
+        if flags & protocol.OF_HANDLE and self._known.is_stale(request.ino):
+            attributes = replace(attributes, size=self._volume.size_of(handle))
+        return self._attributes(attributes)
 
     @in_time
     async def setattr(self, request: Request) -> bytes:
@@ -165,7 +172,7 @@ class Handlers:
         attributes = await self._volume.setattr(ino, change, handle)
         if change.mode is not None and self._xattrs.acls:
             self._xattrs.follow_mode(ino, change.mode)
-        return protocol.attributes_reply(attributes)
+        return self._attributes(attributes)
 
     @at_once
     def readlink(self, request: Request) -> bytes:
@@ -263,8 +270,6 @@ class Handlers:
     async def read(self, request: Request) -> Buffer:
         handle, offset, size = protocol.READ_IN.unpack_from(request.body)
         data = await self._volume.read(handle, offset, size)
-        if len(data) < size:
-            self._note_end(handle)
         # The kernel takes more than it asked for as a fault.
         return data if len(data) <= size else data[:size]
 
@@ -342,12 +347,6 @@ class Handlers:
             if stale is not None:
                 self._tell(InodeChanged(stale, content=True))
 
-    def _note_end(self, handle: int) -> None:
-        """A read met the end of a file, which the kernel takes for its size; of an old version it is not."""
-        ino = self._known.inode_of(handle)
-        if ino is not None and self._known.is_stale(ino):
-            self._tell(InodeChanged(ino, content=False))
-
     async def _drop_privileges(self, ino: int, uid: int) -> None:
         """After O_TRUNC, of which the kernel takes only size and times for changed."""
         change = without_privileges(lambda: self._volume.getattr(ino), uid, AttributeChange(size=0), lambda: True)
@@ -357,7 +356,10 @@ class Handlers:
 
     def _entry(self, attributes: Attributes) -> bytes:
         self._known.looked_up(attributes.ino)
-        return protocol.entry(attributes)
+        return protocol.entry(attributes, not self._known.is_stale(attributes.ino))
+
+    def _attributes(self, attributes: Attributes) -> bytes:
+        return protocol.attributes_reply(attributes, not self._known.is_stale(attributes.ino))
 
 
 def _checked(name: bytes) -> bytes:

@@ -76,10 +76,6 @@ class KernelView:
         """Whether any handle of this inode is out."""
         return ino in self._open
 
-    def inode_of(self, handle: int) -> int | None:
-        """The inode that a handle was opened for."""
-        return self._handles.get(handle)
-
     def is_written(self, ino: int) -> bool:
         """Whether any handle through which this inode can be written is out."""
         return any(self._handles[handle] == ino for handle in self._writing)

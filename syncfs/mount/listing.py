@@ -53,12 +53,13 @@ class Listing:
         """What comes after `offset`, in at most `size` bytes; nothing at the end."""
         parts: list[bytes] = []
         for line in self._lines(ino, offset):
-            part = line.entry + line.listed if with_attributes else line.listed
+            told = not self._known.is_stale(line.ino)  # otherwise its size is not for everybody
+            part = (line.entry if told else protocol.UNTOLD) + line.listed if with_attributes else line.listed
             size -= len(part)
             if size < 0:
                 break
             parts.append(part)
-            if with_attributes and line.cookie > DOT_DOT:
+            if with_attributes and told and line.cookie > DOT_DOT:
                 self._known.looked_up(line.ino)
         self._known.listed(ino)
         return b"".join(parts)

@@ -55,12 +55,16 @@ KEEP_CACHE: Final = 1 << 1
 
 DATASYNC: Final = 1 << 0
 """A flag of FSYNC."""
+OF_HANDLE: Final = 1 << 0
+"""A flag of GETATTR: somebody reads through this handle."""
 
 REQUEST: Final = struct.Struct("<IIQQIIIHH")
 """Length, opcode, unique, node, uid, gid, pid, length of extensions, padding."""
 ANSWER: Final = struct.Struct("<IiQ")
 """Length, negative errno, unique."""
 NUMBER: Final = struct.Struct("<Q")
+GETATTR_IN: Final = struct.Struct("<I4xQ")
+"""Flags, handle."""
 SETATTR_IN: Final = struct.Struct("<I4xQQ8xqqqIIII4xII4x")
 """Valid fields, handle, size, three times in s, their ns, mode, uid, gid."""
 MKNOD_IN: Final = struct.Struct("<III4x")
@@ -129,14 +133,14 @@ class Request(NamedTuple):
         return first, second
 
 
-def attributes_reply(attributes: Attributes) -> bytes:
-    """What answers GETATTR and SETATTR."""
-    return _ATTRIBUTES_OUT.pack(FOREVER, 0, 0) + _attributes(attributes)
+def attributes_reply(attributes: Attributes, lasting: bool = True) -> bytes:
+    """What answers GETATTR and SETATTR; where it is not `lasting` the kernel asks again each time."""
+    return _ATTRIBUTES_OUT.pack(FOREVER if lasting else 0, 0, 0) + _attributes(attributes)
 
 
-def entry(attributes: Attributes) -> bytes:
-    """What answers LOOKUP and whatever makes a node."""
-    return _ENTRY.pack(attributes.ino, 0, FOREVER, FOREVER, 0, 0) + _attributes(attributes)
+def entry(attributes: Attributes, lasting: bool = True) -> bytes:
+    """What answers LOOKUP and whatever makes a node; see `attributes_reply`."""
+    return _ENTRY.pack(attributes.ino, 0, FOREVER, FOREVER if lasting else 0, 0, 0) + _attributes(attributes)
 
 
 NO_ENTRY: Final = _ENTRY.pack(0, 0, FOREVER, 0, 0, 0) + bytes(_ATTRIBUTES.size)

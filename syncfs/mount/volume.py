@@ -26,6 +26,9 @@ class Volume(Protocol):
     def getattr(self, ino: int) -> Attributes:
         """What stat(2) shows."""
 
+    def size_of(self, handle: int) -> int:
+        """How long the content is that an open file shows."""
+
     def readdir(self, ino: int, after: int) -> Sequence[Listed]:
         """Entries with cookies above `after`, ascending; empty only at the end. Cookies are above 2 and lasting."""
 

@@ -40,6 +40,24 @@ def test_an_open_file_keeps_its_version(peers: Callable[..., list[Peer]]) -> Non
     assert (second / "file").stat().st_size == len(NEW)
 
 
+def test_an_old_version_ends_where_it_did_however_often_that_is_read(peers: Callable[..., list[Peer]]) -> None:
+    first, second = peers()
+    (first / "file").write_bytes(OLD)
+    arrives(second / "file", len(OLD))
+    with (second / "file").open("rb", buffering=0) as before:
+        assert os.pread(before.fileno(), len(OLD), 0) == OLD
+        (first / "file").write_bytes(NEW)
+        arrives(second / "file", len(NEW))
+        for at in [*range(len(OLD) - 2_000_000, len(OLD), 100_000), 0, 500_000, len(OLD) + 5000, len(OLD) - 1] * 5:
+            assert os.pread(before.fileno(), 5_000_000, at) == OLD[at:], at
+            if at % 200_000:
+                assert (second / "file").stat().st_size == len(NEW)
+            assert {entry.name: entry.stat().st_size for entry in os.scandir(second.mount)}["file"] == len(NEW)
+    with (second / "file").open("ab") as after:
+        after.write(b"more")
+    assert (second / "file").read_bytes() == NEW + b"more"
+
+
 def test_an_open_file_keeps_its_version_where_the_new_one_is_as_long(peers: Callable[..., list[Peer]]) -> None:
     first, second = peers()
     (first / "file").write_bytes(OLD)

@@ -91,6 +91,9 @@ class MemoryVolume:
         self._count("getattr")
         return self._shown_attributes(self._node(ino))
 
+    def size_of(self, handle: int) -> int:
+        return len(self._handles[handle][0].content)
+
     def readdir(self, ino: int, after: int) -> Sequence[Listed]:
         self._count("readdir")
         entries = sorted((cookie, name, child) for name, (cookie, child) in self._directory(ino).entries.items())
