@@ -25,10 +25,11 @@ from syncfs.wire.head import SegmentRef, decode_head, next_mark, sign_head
 from syncfs.wire.segment import SealedSegment, Segment, decode_segment, decode_segment_public, encode_segment
 
 GATHER_SECONDS = 0.005
-"""How long changes are gathered before a segment is made of them."""
+"""How long changes are gathered at least before a segment is made of them."""
 BUSY_SECONDS = 0.25
-"""The same while many changes come."""
-BUSY_RECORDS = 50
+"""The same at most, while many changes come."""
+RECORD_SECONDS = 0.001
+"""So much longer for each record of the last segment."""
 MOST_SEGMENTS = 200
 """Merging waits for a quiet moment until there are so many segments."""
 MAX_SEGMENT_RECORDS = 1000
@@ -259,7 +260,7 @@ class Feed:
             before = self._sequence
             await trio.sleep(pause)
             await self.durable()
-            pause = BUSY_SECONDS if self._sequence - before > BUSY_RECORDS else GATHER_SECONDS
+            pause = max(GATHER_SECONDS, min(RECORD_SECONDS * (self._sequence - before), BUSY_SECONDS))
 
     def _record_touched(self) -> None:
         if not self._touched:
