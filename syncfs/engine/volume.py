@@ -88,9 +88,9 @@ class Volume:
         """How long the content is that an open file shows. Raises PosixError."""
         return self._files.handle(handle).file.size
 
-    def readdir(self, ino: int, after: int) -> Sequence[Listed]:
+    def readdir(self, ino: int, after: int, limit: int = LISTING) -> Sequence[Listed]:
         """The entries of a directory after a cookie, some at a time, without . and .."""
-        listed = self._index.nodes.listed(self._index.nodes.shown_as(ino), after - 2, LISTING)
+        listed = self._index.nodes.listed(self._index.nodes.shown_as(ino), after - 2, limit)
         return [Listed(cookie + 2, name, self._attributes(node)) for cookie, name, node in listed]
 
     def parent(self, ino: int) -> int:

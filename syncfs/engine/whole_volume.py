@@ -19,7 +19,7 @@ from syncfs.engine.posix import (
     RenameFlags,
     StatFs,
 )
-from syncfs.engine.volume import Volume
+from syncfs.engine.volume import LISTING, Volume
 from syncfs.index.index import ROOT_INO
 from syncfs.model.errors import PosixError
 
@@ -65,9 +65,9 @@ class WholeVolume:
         """How long the content is that an open file of the present shows. Raises PosixError."""
         return self._now.size_of(handle)
 
-    def readdir(self, ino: int, after: int) -> Sequence[Listed]:
+    def readdir(self, ino: int, after: int, limit: int = LISTING) -> Sequence[Listed]:
         """The entries of a directory after a cookie."""
-        return self._past.readdir(ino, after) if ino & PAST_BIT else self._now.readdir(ino, after)
+        return self._past.readdir(ino, after) if ino & PAST_BIT else self._now.readdir(ino, after, limit)
 
     def tells_of_names(self, ino: int) -> bool:
         """Whether watchers hear of every change of this directory's names that the kernel does not make itself."""

@@ -28,6 +28,9 @@ MOST_KEPT: Final = 100_000
 
 LARGEST_KEPT: Final = 1000
 """A directory with more entries is not kept: to look whether that was all would read as many again."""
+SMALLEST: Final = len(protocol.listed(b"x", 0, 0, 0))
+SMALLEST_TOLD: Final = SMALLEST + len(protocol.UNTOLD)
+"""Bytes of an entry with a short name, without and with attributes."""
 
 
 class Line(NamedTuple):
@@ -52,7 +55,8 @@ class Listing:
     def reply(self, ino: int, offset: int, size: int, with_attributes: bool) -> bytes:
         """What comes after `offset`, in at most `size` bytes; nothing at the end."""
         parts: list[bytes] = []
-        for line in self._lines(ino, offset):
+        fitting = size // (SMALLEST_TOLD if with_attributes else SMALLEST) + 1
+        for line in self._lines(ino, offset, fitting):
             told = not self._known.is_stale(line.ino)  # otherwise its size is not for everybody
             part = (line.entry if told else protocol.UNTOLD) + line.listed if with_attributes else line.listed
             size -= len(part)
@@ -64,7 +68,7 @@ class Listing:
         self._known.listed(ino)
         return b"".join(parts)
 
-    def _lines(self, ino: int, offset: int) -> Iterator[Line]:
+    def _lines(self, ino: int, offset: int, fitting: int) -> Iterator[Line]:
         if offset < DOT:
             yield _pointer(b".", ino, DOT)
         if offset < DOT_DOT:
@@ -81,7 +85,7 @@ class Listing:
             return
         made: list[Line] = []
         whole = after <= DOT_DOT
-        while page := self._volume.readdir(ino, after):
+        while page := self._volume.readdir(ino, after, LARGEST_KEPT if whole else fitting):
             lines = [
                 Line(
                     listed.cookie,

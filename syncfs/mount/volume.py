@@ -29,8 +29,11 @@ class Volume(Protocol):
     def size_of(self, handle: int) -> int:
         """How long the content is that an open file shows."""
 
-    def readdir(self, ino: int, after: int) -> Sequence[Listed]:
-        """Entries with cookies above `after`, ascending; empty only at the end. Cookies are above 2 and lasting."""
+    def readdir(self, ino: int, after: int, limit: int = 1000) -> Sequence[Listed]:
+        """Entries with cookies above `after`, ascending; empty only at the end. Cookies are above 2 and lasting.
+
+        More than `limit` of them are not needed.
+        """
 
     def tells_of_names(self, ino: int) -> bool:
         """Whether `watch` tells of every change of this directory's names that the kernel does not make itself."""

@@ -94,10 +94,10 @@ class MemoryVolume:
     def size_of(self, handle: int) -> int:
         return len(self._handles[handle][0].content)
 
-    def readdir(self, ino: int, after: int) -> Sequence[Listed]:
+    def readdir(self, ino: int, after: int, limit: int = PAGE) -> Sequence[Listed]:
         self._count("readdir")
         entries = sorted((cookie, name, child) for name, (cookie, child) in self._directory(ino).entries.items())
-        later = [entry for entry in entries if entry[0] > after][:PAGE]
+        later = [entry for entry in entries if entry[0] > after][: min(limit, PAGE)]
         return [Listed(cookie, name, self._shown_attributes(self._nodes[child])) for cookie, name, child in later]
 
     def tells_of_names(self, ino: int) -> bool:
