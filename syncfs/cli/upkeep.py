@@ -75,9 +75,11 @@ def check_command(name: str, repair: bool, rebuild: bool, as_json: bool) -> None
     else:
         show.put(_described(report))
     if not report.clean:
-        left = sum(not problem.repaired for problem in report.problems)
-        advice = "they cannot be mended here" if repair else f"'syncfs check {name} --repair' mends what can be mended"
-        raise DamageError(f"{show.amount(left, 'problem')} in '{name}': {advice}")
+        left = [problem for problem in report.problems if not problem.repaired]
+        advice = f"'syncfs check {name} --repair' mends what can be mended"
+        if repair or not any(problem.kind == "chunk" for problem in left):
+            advice = "this cannot be mended here; what is said above tells what to do"
+        raise DamageError(f"{show.amount(len(left), 'problem')} in '{name}': {advice}")
 
 
 @command("gc", example="$ syncfs gc photos")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import trio
 
-from syncfs.engine.rebuilding import rebuild_index
+from syncfs.engine.rebuilding import OWN_FEED_SENTENCE, rebuild_index
 from syncfs.engine.setup import open_member
 from syncfs.engine.share import Share, open_share
 from syncfs.model.errors import BadChunkError, SyncfsError
@@ -69,6 +69,8 @@ async def check_open_share(share: Share, repair: bool) -> CheckReport:
     integrity = database.read("PRAGMA quick_check(1)")[0]
     if integrity != "ok":
         problems.append(Problem("index", str(database.path), f"SQLite reports: {integrity}"))
+    if share.own_feed_lost:
+        problems.append(Problem("feed", share.member.identity.id.hex(), OWN_FEED_SENTENCE))
     for kind, query, message in _QUERIES:
         problems += [Problem(kind, str(subject), message) for (subject,) in database.rows(query)]
     after, chunks, size = b"", 0, 0

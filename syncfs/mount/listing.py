@@ -98,7 +98,7 @@ class Listing:
             made += lines
             after = page[-1].cookie
             is_first = whole and len(made) == len(lines)
-            if is_first and len(page) < LARGEST_KEPT and not self._volume.readdir(ino, after):
+            if is_first and len(page) < LARGEST_KEPT and not self._volume.readdir(ino, after, 1):
                 self._keep(ino, made)
             yield from lines
 

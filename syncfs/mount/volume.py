@@ -29,7 +29,7 @@ class Volume(Protocol):
     def size_of(self, handle: int) -> int:
         """How long the content is that an open file shows."""
 
-    def readdir(self, ino: int, after: int, limit: int = 1000) -> Sequence[Listed]:
+    def readdir(self, ino: int, after: int, limit: int) -> Sequence[Listed]:
         """Entries with cookies above `after`, ascending; empty only at the end. Cookies are above 2 and lasting.
 
         More than `limit` of them are not needed.

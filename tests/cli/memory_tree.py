@@ -51,7 +51,7 @@ class MemoryTree:
     def getattr(self, ino: int) -> Attributes:
         return self.nodes[ino].attributes
 
-    def readdir(self, ino: int, after: int) -> Sequence[Listed]:
+    def readdir(self, ino: int, after: int, limit: int) -> Sequence[Listed]:
         children = sorted((child, name) for name, child in self.nodes[ino].children.items())
         listed = [Listed(2 + child, name, self.nodes[child].attributes) for child, name in children]
         return [entry for entry in listed if entry.cookie > after]

@@ -83,3 +83,5 @@ async def test_without_its_own_feed_a_device_only_reads(tmp_path: Path) -> None:
         assert "read-only until a peer" in share.problem
         with pytest.raises(PosixError, match="Read-only"):
             share.volume.mkdir(1, b"new", 0o755, ME)
+    (problem,) = (await check_closed(tmp_path, "s", repair=False)).problems
+    assert (problem.kind, problem.repaired) == ("feed", False) and "until a peer" in problem.message
