@@ -36,6 +36,8 @@ MAX_SEGMENT_RECORDS = 1000
 MOST_DROPS = 4000
 MAX_SEGMENT_BYTES = 200 * 1024
 """Before compression, so that a new segment fits into an announcement."""
+MERGED_BYTES = 8 * 1024 * 1024
+"""So many bytes of segments are still sent after others took their place, to peers that were about to ask for them."""
 
 Announce = Callable[[bytes, Sequence[tuple[Address, bytes]]], None]
 """Called with our encoded head and the new segments when they are durable."""
@@ -72,6 +74,7 @@ class Feed:
         self._drops: list[bytes] = []
         self._touched: dict[NodeId, int] = {}
         self._sealed: list[tuple[Address, bytes]] = []
+        self._merged: dict[Address, bytes] = {}
         self._unsynced = True  # an earlier process may have been killed before it could flush
         self._durable: tuple[bytes, int] | None = None
         self.forked = False
@@ -144,6 +147,10 @@ class Feed:
         if len(self._pending) >= MAX_SEGMENT_RECORDS:
             self.seal()
         self._changed()
+
+    def merged(self, address: Address) -> bytes | None:
+        """A segment of ours that another one took the place of lately."""
+        return self._merged.get(address)
 
     def claimed(self, among: AbstractSet[bytes]) -> set[bytes]:
         """Those of some chunks that stores keep because of this feed."""
@@ -313,6 +320,9 @@ class Feed:
         adds, drops = joined(merged.publics, self._publics(earlier))
         self._index.feeds.drop_segments(self.device, {row[0] for row in held if row[0] not in plan.segments})
         self._store_segment(merged.records, plan.first, plan.last, adds, drops)
+        self._merged |= plan.segments
+        while sum(map(len, self._merged.values())) > MERGED_BYTES:
+            del self._merged[next(iter(self._merged))]
 
 
 @dataclass(frozen=True, slots=True)

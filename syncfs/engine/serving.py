@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from syncfs.crypto.hashing import BytesLike
 from syncfs.engine.chunks import ChunkCache
+from syncfs.engine.feed import Feed
 from syncfs.engine.replication import Replicator
 from syncfs.index.feeds import Feeds
 from syncfs.model.errors import RefusedError
@@ -19,9 +20,15 @@ class Server:
     """Serves one share's peers."""
 
     def __init__(
-        self, feeds: Feeds, chunks: ChunkCache, replicator: Replicator, elsewhere: Callable[[Address], None]
+        self,
+        feeds: Feeds,
+        feed: Feed | None,
+        chunks: ChunkCache,
+        replicator: Replicator,
+        elsewhere: Callable[[Address], None],
     ) -> None:
         self._feeds = feeds
+        self._feed = feed
         self._chunks = chunks
         self._replicator = replicator
         self._elsewhere = elsewhere
@@ -51,7 +58,7 @@ class Server:
             if data is not None:
                 self._elsewhere(address)
             else:
-                data = self._feeds.segment(address)
+                data = self._feeds.segment(address) or (self._feed.merged(address) if self._feed is not None else None)
             if data is None:
                 missing.append(address)
             elif len(data) <= room:

@@ -148,7 +148,7 @@ class Share:
             self.replicator.want = self._store_wants
             self.chunks.lost = lambda address: filler.want([address])
             self.replicator.gave_up = self.store_collector.gave_up
-        self.server = Server(index.feeds, self.chunks, self.replicator, elsewhere)
+        self.server = Server(index.feeds, self.feed, self.chunks, self.replicator, elsewhere)
         self.directory = Directory(computer.dice)
         self.clocks = Clocks(computer.seconds)
         self.history = History(index, self.feed, self.files, self.volume, self.replicator, self.chunks.is_here)

@@ -12,6 +12,7 @@ from syncfs.engine.share import open_share
 from syncfs.model.ids import DeviceId
 from syncfs.model.records import NodeRecord
 from syncfs.wire.head import decode_head
+from syncfs.wire.messages import Chunks, Get
 
 
 async def test_the_head_that_is_told_lists_what_is_held_also_after_merging(tmp_path: Path) -> None:
@@ -22,14 +23,16 @@ async def test_the_head_that_is_told_lists_what_is_held_also_after_merging(tmp_p
         for number in range(40):
             share.volume.mkdir(1, b"folder%d" % number, 0o755, Caller(0, 0))
             await feed.durable()
-        before = len(share.index.feeds.segments_of(feed.device))
+        before = [address for address, *_ in share.index.feeds.segments_of(feed.device)]
         await feed.age()
         feed.commit()
         await feed.durable()
         held = {address for address, *_ in share.index.feeds.segments_of(feed.device)}
-        assert len(held) < before
+        assert len(held) < len(before)
         assert feed.durable_head is not None
         assert {ref.address for ref in decode_head(feed.durable_head[0]).segments} == held
+        answer = await share.server.serve(None, Get(before))  # type: ignore[arg-type]
+        assert answer is not None and answer[0] == Chunks(before, [])  # a peer may be about to ask for what it was told
 
 
 async def test_merging_is_followed_by_a_flush_of_its_own(tmp_path: Path) -> None:
