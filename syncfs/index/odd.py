@@ -79,7 +79,13 @@ class Places:
         if MARK in name and bool(real) != bool(links):
             for one in group:
                 self._mark_origins(one)
-        self._change(group, [*self._entries.of_origin(group, name), *real], self._wanted(group, links))
+        wanted = self._wanted(group, links)
+        if self._nodes.groups.of(parent) == group:
+            self._change(group, [*self._entries.of_origin(group, name), *real], wanted)
+        else:
+            # A directory that came into one as which it was shown until now is part of it no longer.
+            for one in group:
+                self.mark(one, name)
 
     def _mark_origins(self, parent: int) -> None:
         for origin in self._entries.origins((parent,)):
@@ -95,8 +101,7 @@ class Places:
                 self._entries.remove(entry)
         for name, (parent, what) in wanted.items():
             # What another name showed here is marked, too, and goes elsewhere or vanishes.
-            old = [entry for entry in before if entry.name == name] or self._entries.at(group, name)
-            self._entries.put(parent, name, what, old)
+            self._entries.put(parent, name, what, self._entries.at(group, name))
 
     def _wanted(self, group: Sequence[int], links: list[Link]) -> dict[bytes, tuple[int, What]]:
         by_link = {link.link: link for link in links}

@@ -35,16 +35,24 @@ def empty_index() -> bytes:
 
 def deliver(entries: list[Entry], order: random.Random) -> None:
     """Give records, some of them twice, to an index in batches; after each it shows what the model does."""
-    state = State()
     entries = entries + order.sample(entries, len(entries) // 4)
+    batches = []
+    while entries:
+        size = order.choice((1, 1, 1, 2, 4, 12))
+        batches.append(entries[:size])
+        entries = entries[size:]
+    deliver_batches(batches)
+
+
+def deliver_batches(batches: list[list[Entry]]) -> None:
+    """Give these batches of records to an index."""
+    state = State()
     with TemporaryDirectory() as directory:
         path = Path(directory) / "index.db"
         path.write_bytes(empty_index())
         with Index(path) as index:
             shadow = Shadow()
-            while entries:
-                size = order.choice((1, 1, 1, 2, 4, 12))
-                batch, entries = entries[:size], entries[size:]
+            for batch in batches:
                 apply_all(index, batch)
                 for device, record in batch:
                     state.apply(record, device)
