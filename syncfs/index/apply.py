@@ -187,7 +187,7 @@ class Applier:
         before = self._view.heads(node)
         for parent in replaced(stamp, record.parents).difference(before):
             self._note_replaced(parent, ino)
-        after = heads_after(before, stamp, record.parents, bool(before) and self._was_replaced(stamp, ino, before[0]))
+        after = heads_after(before, stamp, record.parents, self._was_replaced(stamp, ino))
         if len(after) > 1 or not self._view.is_simple(node):
             self._view.set_heads(ino, after)
         elif after[0] == stamp:
@@ -196,16 +196,19 @@ class Applier:
             self._nodes.set(ino, ctime=time)
 
     def _note_replaced(self, stamp: Stamp, ino: int) -> None:
-        """Remember that a version of a file is replaced, if it is not here yet."""
+        """Remember that a version of a file names another one as its parent, if that is not here yet."""
         if self._database.read("SELECT 1 FROM versions WHERE stamp = ?", (stamp,)) is None:
             self._database.write("INSERT OR IGNORE INTO replaced (stamp, ino) VALUES (?, ?)", (stamp, ino))
 
-    def _was_replaced(self, stamp: Stamp, ino: int, greatest: Stamp) -> bool:
-        """Whether a version that came just now was replaced before; what replaces it is greater, as is its head."""
-        if stamp > greatest:
+    def _was_replaced(self, stamp: Stamp, ino: int) -> bool:
+        """Whether a version that came just now was replaced before; tells files that were made of it that it came."""
+        waiting = {waiting for (waiting,) in self._database.rows("SELECT ino FROM replaced WHERE stamp = ?", (stamp,))}
+        if not waiting:
             return False
-        done = self._database.write("DELETE FROM replaced WHERE stamp = ? AND ino = ?", (stamp, ino))
-        return done.rowcount > 0
+        self._database.write("DELETE FROM replaced WHERE stamp = ?", (stamp,))
+        for other in waiting - {ino}:
+            self._view.touch(other)
+        return ino in waiting
 
     def _real(self, ino: int) -> Node:
         """The node that a record speaks of; if there was a conflict copy in its place, that makes room."""

@@ -15,12 +15,13 @@ import msgspec
 from syncfs.index import nodes
 from syncfs.index.nodes import Node, split_stamps
 from syncfs.index.schema import ROOT_INO
+from syncfs.index.versions import versions_for
 from syncfs.model.directory import Candidate, Head, Shown, directory_view
 from syncfs.model.ids import ROOT_NODE, DeviceId, LinkId, NodeId, Stamp, device_of
 from syncfs.model.merge import LinkEnd, node_view
 from syncfs.model.moves import Placement, Seat, resolve_moves
-from syncfs.model.records import THINNED, Owner, Times, content_digest
-from syncfs.model.versions import Version, heads
+from syncfs.model.records import THINNED, Owner, Times
+from syncfs.model.versions import heads
 
 CACHED_FOLDERS = 256
 _PAST = "p.link, p.ino, p.parent, p.name, p.deleted, p.seen, p.from_parent, p.from_name, p.stamp, p.time"
@@ -210,7 +211,7 @@ class Moment:
     def shown_heads(self, ino: int) -> Sequence[Stamp]:
         """The heads of a file that names showed, the main one first."""
         ends = [LinkEnd(one.link, one.stamp, bool(one.deleted), split_stamps(one.seen)) for one in self.links_of(ino)]
-        return node_view(ends, self._heads(ino), self._version).heads
+        return node_view(ends, self._heads(ino), versions_for(ino, self._source.read)).heads
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
@@ -267,7 +268,7 @@ class Moment:
                 LinkEnd(one.link, one.stamp, bool(one.deleted), split_stamps(one.seen))
                 for one in self.links_of(link.ino)
             ]
-            view = node_view(ends, all_heads, self._version)
+            view = node_view(ends, all_heads, versions_for(link.ino, self._source.read))
             if link.link not in view.links:
                 return
             shown = view.heads
@@ -316,10 +317,6 @@ class Moment:
     def _heads(self, ino: int) -> tuple[Stamp, ...]:
         rows = self._source.rows("SELECT stamp, parents FROM versions WHERE ino = ? AND time <= ?", (ino, self.time))
         return heads({Stamp(stamp): split_stamps(parents) for stamp, parents in rows})
-
-    def _version(self, stamp: Stamp) -> Version | None:
-        row = self._source.read("SELECT parents, size, depth, body FROM versions WHERE stamp = ?", (stamp,))
-        return None if row is None else Version(split_stamps(row[0]), content_digest(*row[1:]))
 
     def _head(self, stamp: Stamp) -> Head:
         row = self._source.read("SELECT time FROM versions WHERE stamp = ?", (stamp,))

@@ -20,10 +20,10 @@ from syncfs.index.moves import Moves
 from syncfs.index.nodes import Node, NodeTable, split_stamps
 from syncfs.index.odd import Places
 from syncfs.index.schema import ROOT_INO
+from syncfs.index.versions import versions_for
 from syncfs.model.ids import NodeId, Stamp
 from syncfs.model.merge import LinkEnd, directory_alive, node_view
-from syncfs.model.records import content_digest
-from syncfs.model.versions import Version, contents
+from syncfs.model.versions import contents
 
 
 class View:
@@ -205,10 +205,11 @@ class View:
             self._show_heads(node, heads, ())
             return ()
         ends = [LinkEnd(link.link, link.stamp, bool(link.deleted), split_stamps(link.seen)) for link in links]
-        view = node_view(ends, heads if is_file else (), self._version)
+        version_of = versions_for(node.ino, self._database.read)
+        view = node_view(ends, heads if is_file else (), version_of)
         shown = view.heads
         if is_file and not view.links:
-            shown = contents(heads, self._version)
+            shown = contents(heads, version_of)
         self._show_heads(node, heads, shown)
         if node.copies is not None or len(shown) > 1 or node.ino in self._revived:
             for link in links:
@@ -228,12 +229,6 @@ class View:
             if head is not None:
                 size, mtime = self._database.read("SELECT size, mtime FROM versions WHERE stamp = ?", (head,))
         self._nodes.set(node.ino, head=head, copies=copies, hidden=hidden, size=size, content_mtime=mtime)
-
-    def _version(self, stamp: Stamp) -> Version | None:
-        row = self._database.read("SELECT parents, size, depth, body FROM versions WHERE stamp = ?", (stamp,))
-        if row is None:
-            return None
-        return Version(split_stamps(row[0]), content_digest(*row[1:]))
 
     def _entered(self, directory: int) -> None:
         """A living link came into a directory, which may have been dead."""

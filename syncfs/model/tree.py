@@ -12,8 +12,9 @@ A link whose node or parent directory has not arrived is not shown until it has.
 
 import hashlib
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -83,18 +84,25 @@ class State:
             return ()
         return heads({stamp: version.parents for stamp, version in self.versions.get(node, {}).items()})
 
-    def version(self, stamp: Stamp) -> Version | None:
-        """What matters of a version to its rank among others."""
+    def version(self, node: NodeId, stamp: Stamp) -> Version | None:
+        """What matters of a version to what is shown of a file."""
         record = self.by_stamp.get(stamp)
-        return Version(record.parents, content_key(record)) if record is not None else None
+        if record is None:
+            return None
+        if record.node != node:
+            return Version((), content_key(record), foreign=True)
+        return Version(record.parents, content_key(record))
 
     def view(self, node: NodeId) -> NodeView:
         """What is shown of a node that is no directory."""
-        return node_view(self._ends().get(node, []), self.heads(node), self.version)
+        return self._view(node, self._ends().get(node, []))
 
     def views(self) -> dict[NodeId, NodeView]:
         """What is shown of every node that is no directory."""
-        return {node: node_view(ends, self.heads(node), self.version) for node, ends in self._ends().items()}
+        return {node: self._view(node, ends) for node, ends in self._ends().items()}
+
+    def _view(self, node: NodeId, ends: Sequence[LinkEnd]) -> NodeView:
+        return node_view(ends, self.heads(node), partial(self.version, node))
 
     def _ends(self) -> dict[NodeId, list[LinkEnd]]:
         ends: dict[NodeId, list[LinkEnd]] = {}

@@ -21,14 +21,20 @@ from syncfs.model.ids import NODE_BYTES, NodeId, Stamp
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """The parents of a version, and bytes that are equal for equal content."""
+    """The parents of a version, and bytes that are equal for equal content.
+
+    A version that is `foreign` belongs to another file, such as the one from whose conflict copy this file was made. It
+    can be repeated, but its parents are not told, and no deletion of this file has seen it: so what is shown of a file
+    depends on its own versions and on those that they name, and on no others.
+    """
 
     parents: Collection[bytes]
     content: bytes
+    foreign: bool = False
 
 
 VersionOf = Callable[[Stamp], Version | None]
-"""Looks up a version of any file; None where it has not arrived or was thinned out of history."""
+"""Looks up a version for one file; None where it has not arrived."""
 
 
 def replaced(stamp: Stamp, parents: Iterable[bytes]) -> set[Stamp]:
@@ -93,7 +99,9 @@ def unseen(file_heads: Collection[Stamp], seen: Collection[bytes], version_of: V
     missing = [head for head in contents(file_heads, version_of) if head not in seen]
     if not missing:
         return ()
-    known = {version.content for stamp in seen if (version := version_of(Stamp(stamp))) is not None}
+    known = {
+        version.content for stamp in seen if (version := version_of(Stamp(stamp))) is not None and not version.foreign
+    }
     return tuple(head for head in missing if (version := version_of(head)) is None or version.content not in known)
 
 
