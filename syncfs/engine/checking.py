@@ -5,7 +5,8 @@ from pathlib import Path
 
 import trio
 
-from syncfs.engine.rebuilding import OWN_FEED_SENTENCE, rebuild_index
+from syncfs.engine.feed import OWN_FEED_SENTENCE
+from syncfs.engine.rebuilding import rebuild_index
 from syncfs.engine.setup import open_member
 from syncfs.engine.share import Share, open_share
 from syncfs.model.errors import BadChunkError, SyncfsError

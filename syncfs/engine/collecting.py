@@ -85,6 +85,8 @@ class Collector:
             if trio.current_time() - aged >= SETTLED_SECONDS:
                 aged = trio.current_time()
                 self.grow_older()
+            if self._feed is not None and self._feed.lost:
+                continue  # what needs chunks that are here is not all told yet
             try:
                 await self.drop_given_up()
                 if trio.current_time() - last >= PASS_SECONDS:

@@ -129,6 +129,8 @@ class Condenser:
 
         Raises SetupError, DamageError.
         """
+        if self._feed.lost:
+            return 0
         async with self._busy:
             self._feed.seal()
             told = await self._told() if ending else _Told()

@@ -39,6 +39,13 @@ MAX_SEGMENT_BYTES = 200 * 1024
 MERGED_BYTES = 8 * 1024 * 1024
 """So many bytes of segments are still sent after others took their place, to peers that were about to ask for them."""
 
+OWN_FEED_LOST = "own_feed_lost"
+"""The number in the index that says so, 1 or 0."""
+OWN_FEED_SENTENCE = (
+    "this device's own changes were lost with its index, so it is read-only until a peer has told them: "
+    "connect one, and it can be written again by itself"
+)
+
 Announce = Callable[[bytes, Sequence[tuple[Address, bytes]]], None]
 """Called with our encoded head and the new segments when they are durable."""
 
@@ -65,10 +72,8 @@ class Feed:
         self._wall = wall
         self._announce = announce
         self._changed = changed
-        self._lamport = index.feeds.number("lamport")
-        self._sequence = index.feeds.applied().get(self.device, 0)
-        head = index.feeds.head(self.device)
-        self._marks = {} if head is None else {ref.last: ref.mark for ref in decode_head(head[0]).segments}
+        self._lamport = 0
+        self._begin()
         self._pending: list[Record] = []
         self._adds: list[bytes] = []
         self._drops: list[bytes] = []
@@ -77,6 +82,10 @@ class Feed:
         self._merged: dict[Address, bytes] = {}
         self._unsynced = True  # an earlier process may have been killed before it could flush
         self._durable: tuple[bytes, int] | None = None
+        self.lost = index.feeds.number(OWN_FEED_LOST) == 1
+        """Peers know records of this feed that went with the index: none is added before they have told them."""
+        self.recovering = False
+        """It is here again, and what journals hold is taken in, which nobody may write below."""
         self.forked = False
         """A peer knows records of this feed that we do not: whatever we wrote now would stand beside them."""
         self._lock = trio.Lock()
@@ -84,6 +93,26 @@ class Feed:
         self._wake.set()
         self.failure = ""
         """Why the last change could not be put into the index, for `status`; empty when all is well."""
+
+    def _begin(self) -> None:
+        """Go on where the index says that this feed ends."""
+        feeds = self._index.feeds
+        self._lamport = max(self._lamport, feeds.number("lamport"))
+        self._sequence = feeds.applied().get(self.device, 0)
+        head = feeds.head(self.device)
+        self._marks = {} if head is None else {ref.last: ref.mark for ref in decode_head(head[0]).segments}
+
+    @property
+    def may_write(self) -> bool:
+        """Whether programs and people may change something now."""
+        return not (self.lost or self.recovering or self.forked)
+
+    def regain(self) -> None:
+        """Peers have told this feed, which was lost: go on from there, `recovering` at first."""
+        self._begin()
+        self.lost, self.recovering = False, True
+        self._unsynced = True
+        self._wake.set()
 
     @property
     def sequence(self) -> int:
@@ -201,7 +230,7 @@ class Feed:
 
     async def age(self) -> None:
         """Merge our small segments into larger ones, so that the head stays short; to be called in quiet moments."""
-        while plan := self._plan():
+        while not self.lost and (plan := self._plan()):
             merged = await trio.to_thread.run_sync(_merged, self.read, plan)
             if not all(map(self._index.feeds.has_segment, plan.segments)):
                 return  # others have taken their place meanwhile
@@ -253,7 +282,7 @@ class Feed:
                 self._unsynced = True
                 self._sealed = sealed + self._sealed
                 raise
-            if head is None:
+            if self.lost or head is None:
                 return
             before, self._durable = self._durable, (head[0], head[1])
             if before is None or head[1] > before[1]:

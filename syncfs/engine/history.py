@@ -89,7 +89,7 @@ class History:
 
     async def restore(self, path: bytes, version: str | None, time: datetime | None, to: bytes | None) -> RestoreReport:
         """Put an old state back. Raises UsageError, PosixError, SetupError, UnavailableError."""
-        feed = self._writable()
+        feed = self.writable()
         await self._settle(feed)
         async with self._busy:
             feed.commit()
@@ -104,7 +104,7 @@ class History:
 
     async def undo(self, device: str, since: datetime) -> UndoReport:
         """Put back everything that a device did since a time. Raises UsageError, PosixError, SetupError."""
-        feed = self._writable()
+        feed = self.writable()
         who = pick_device(self._index, device)
         await self._settle(feed)
         sequence = self._replicator.holding.accept(who)
@@ -133,7 +133,7 @@ class History:
             records += sum(one.records for one in self._replicator.holding.reports() if one.device == who.hex())
             sequence = self._replicator.holding.accept(who)
             await self._replicator.let_through(who)
-            if self._feed is not None:
+            if self._feed is not None and self._feed.may_write:
                 self._decide(self._feed, who, str(sequence))
                 await self._feed.durable()
         names = self._index.feeds.device_names()
@@ -267,7 +267,7 @@ class History:
 
     async def _turn(self) -> None:
         """Between two names that are put back: what others do meanwhile is not done on purpose."""
-        feed = self._writable()
+        feed = self.writable()
         self.end_purpose()
         await self._volume.let_kernel_in()
         feed.record([SettingRecord(feed.tick(), feed.now(), restoring(feed.device), GOING_ON)])
@@ -287,9 +287,12 @@ class History:
             record = SettingRecord(self._feed.tick(), self._feed.now(), restoring(self._feed.device), "")
             self._feed.record([record])
 
-    def _writable(self) -> Feed:
+    def writable(self) -> Feed:
+        """The feed that a person's decision goes to. Raises UsageError where this device may not write."""
         if self._feed is None:
             raise UsageError("this computer may only read this share: do it on one that may write")
+        if not self._feed.may_write:
+            raise UsageError("this computer must not write for now: 'syncfs status' says why")
         return self._feed
 
 

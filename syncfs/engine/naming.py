@@ -26,7 +26,7 @@ class Naming:
 
     def require_writable(self) -> Feed:
         """The feed to write to. Raises PosixError(EROFS) where this device may not write."""
-        if self._feed is None or self._feed.forked:
+        if self._feed is None or not self._feed.may_write:
             raise PosixError(errno.EROFS)
         return self._feed
 

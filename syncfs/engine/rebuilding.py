@@ -3,7 +3,7 @@
 The damaged index is put aside, never deleted. Every segment that can still be read and that fits its address is applied
 to a new index; what is missing comes from the peers, as for a device that was away. A feed of our own that is not whole
 any more must not be written to, or its numbers would stand for two things: the share is read-only until a peer
-has told us our own newest head.
+has told us our own newest head (`Replicator.own_told`).
 """
 
 import logging
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from syncfs.crypto.identity import device_id
 from syncfs.crypto.sealing import check_address
+from syncfs.engine.feed import OWN_FEED_LOST
 from syncfs.engine.holding import held_mark
 from syncfs.engine.setup import Member
 from syncfs.index.index import Index
@@ -21,12 +22,6 @@ from syncfs.model.ids import Address, DeviceId
 from syncfs.wire.head import SignedHead, decode_head, verify_head
 from syncfs.wire.segment import decode_segment
 
-OWN_FEED_LOST = "own_feed_lost"
-"""The number in the index that says so, 1 or 0."""
-OWN_FEED_SENTENCE = (
-    "this device's own changes were lost with its index, so it is read-only until a peer has told them: "
-    "connect one, then start the share again"
-)
 SLICE = 400
 
 _log = logging.getLogger(__name__)

@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 
 import trio
 
-from syncfs.crypto.certificates import decode_certificate, encode_certificate, verify_certificate
-from syncfs.crypto.keys import ReadKeys, Role
+from syncfs.crypto.keys import ReadKeys
 from syncfs.crypto.sealing import check_address
-from syncfs.engine.feed import Feed
+from syncfs.engine.feed import OWN_FEED_LOST, Feed
 from syncfs.engine.forks import Forks
 from syncfs.engine.holding import Holding
-from syncfs.engine.rebuilding import OWN_FEED_LOST
+from syncfs.engine.writers import Writers
 from syncfs.index.index import Changes, Index
 from syncfs.model.errors import BadChunkError, ForeignError, RefusedError, SyncfsError, UnavailableError
 from syncfs.model.ids import Address, DeviceId
@@ -37,6 +36,10 @@ FETCH_AT_ONCE = 16
 INLINE_BYTES = 256 * 1024
 SEGMENT_SECONDS = 30.0
 RETRY_SECONDS = 0.5
+OTHERS_SECONDS = 3.0
+"""When one peer has told us our own feed, which was lost, others get so long to say that they know more of it."""
+FIRST_SECONDS = 60.0
+"""And so long, at most, what they tell besides is waited for: journals go over versions of others, too."""
 LAMPORT_JUMP = 2**40
 """No honest share has so many changes at once; a writer who jumped to the end of the numbers would stop all others."""
 
@@ -67,7 +70,7 @@ class Replicator:
         self._index = index
         self._feed = feed
         self._read = read
-        self._credentials = credentials
+        self._writers = Writers(index.feeds, credentials)
         self._commit = commit
         self._changed = changed
         self.holding = holding
@@ -90,12 +93,13 @@ class Replicator:
         self.taking = 0
         """Heads whose segments are being fetched or applied, or wait for it."""
         self._taken = trio.Event()
+        self._own_told = trio.Event()
 
     def opened(self, link: Link) -> None:
         """A link stands: say what we have."""
         self._links[link] = _Known()
         applied = self._index.feeds.applied()
-        if self._feed is not None:
+        if self._feed is not None and not self._feed.lost:
             applied[self._feed.device] = 0 if self._feed.durable_head is None else self._feed.durable_head[1]
         feeds = {bytes(device): last for device, last in applied.items() if last}
         link.post(Have(feeds, self.forks.marks(self._heads())))
@@ -135,7 +139,7 @@ class Replicator:
             if forked or (sequence > has and (sequence > told or device in message.feeds)):
                 known.told[device] = sequence
                 heads.append(head)
-                certificates += self._certificate(device)
+                certificates += self._writers.certificates(device)
         for start in range(0, len(heads), 64):
             link.post(Announce(heads[start : start + 64], certificates[start : start + 64]))
 
@@ -143,7 +147,7 @@ class Replicator:
         """The heads that may be told: of our own feed only what no loss of power can take back."""
         found = []
         for device, head, sequence in self._index.feeds.heads():
-            if self._feed is None or device != self._feed.device:
+            if self._feed is None or not self._is_written_here(device):
                 found.append((device, head, sequence))
             elif self._feed.durable_head is not None:
                 # A newer head with the same records lists the segments that are here now.
@@ -154,7 +158,7 @@ class Replicator:
     async def announced(self, link: Link, message: Announce) -> None:
         """A peer announces heads: take what is new. Raises ForeignError, RefusedError."""
         for certificate in message.certificates:
-            self._learn_certificate(certificate)
+            self._writers.learn(certificate)
         inside = {Address(address): data for address, data in message.segments}
         self.taking += len(message.heads)
         try:
@@ -193,6 +197,30 @@ class Replicator:
             applied = self._index.feeds.applied().get(head.device, 0)
             if link in self._links and applied < head.sequence:
                 link.post(Have({head.device: applied}))
+
+    async def own_told(self) -> None:
+        """Return when peers have told us our own feed, which was lost, and none that is linked knows more of it.
+
+        Nothing may wait between that and `Feed.regain`.
+        """
+        await self._own_told.wait()
+        await trio.sleep(OTHERS_SECONDS)
+        with trio.move_on_after(FIRST_SECONDS):
+            await self.all_taken()
+        while not self._has_all_of_own():  # noqa: ASYNC110 - a link that ends tells no event
+            await trio.sleep(OTHERS_SECONDS)
+
+    def _has_all_of_own(self) -> bool:
+        assert self._feed is not None
+        device = self._feed.device
+        if device in self._locks and self._locks[device].locked():
+            return False  # a newer head is on its way into the index, which the feed must not begin below
+        applied = self._index.feeds.applied().get(device, 0)
+        return all(known.has.get(device, 0) <= applied for known in self._links.values())
+
+    def _is_written_here(self, device: DeviceId) -> bool:
+        """Whether this is our own feed, of which nobody knows more than we do; while it is lost, it is as any other."""
+        return self._feed is not None and device == self._feed.device and not self._feed.lost
 
     def in_sync(self) -> bool:
         """Whether we have all that was announced, and every linked peer all that we have."""
@@ -237,13 +265,13 @@ class Replicator:
             self._forked(link, head)
             return
         if known is not None and head.sequence <= known[1] and applied >= known[1]:
-            if self._feed is not None and head.device == self._feed.device:
+            if self._is_written_here(head.device):
                 await self._compare_own(link, head, inside)
             return
         if head.sequence <= self.holding.waiting_sequence(head.device):
             return
         name = "a peer" if link is None else link.peer.name
-        if self._feed is not None and head.device == self._feed.device:
+        if self._feed is not None and self._is_written_here(head.device):
             verify_head(head)
             self._feed.forked = True
             self._index.feeds.set_number(OWN_FEED_LOST, 1)
@@ -252,7 +280,7 @@ class Replicator:
                 "the share is read-only now; copy what you wrote since then elsewhere, and start the share again"
             )
             return
-        self._verify(head)
+        self._writers.verify(head)
         reached = await self._take_fresh(link, head, applied, inside)
         if reached is None:
             self._forked(link, head)
@@ -267,8 +295,9 @@ class Replicator:
             return
         self._index.feeds.set_head(head.device, head.encoded, head.sequence, head.sequence)
         self._index.feeds.set_number("lamport", max(self._lamport, self._index.feeds.number("lamport")))
-        if head.device == self._credentials().identity.id:
+        if self._feed is not None and head.device == self._feed.device:
             self._index.feeds.set_number(OWN_FEED_LOST, 0)
+            self._own_told.set()
         self._drop_segments(head.device, {ref.address for ref in head.segments})
         self._commit()
         self._changed(self._index.take_changes())
@@ -311,14 +340,14 @@ class Replicator:
             verify_head(head)
             self._feed.forked = True
         else:
-            self._verify(head)
+            self._writers.verify(head)
         is_news = not self.forks.has(head.device)
         sentence = self.forks.note(head.device)
         if is_news:
             _log.warning("%s", sentence)
         known = self._index.feeds.head(head.device)
         if known is not None and link is not None and link.peer.device == head.device:
-            link.post(Announce([known[0]], self._certificate(head.device)))  # so that it learns of it, too
+            link.post(Announce([known[0]], self._writers.certificates(head.device)))  # so that it learns of it, too
 
     def _drop_segments(self, device: DeviceId, keep: set[bytes]) -> None:
         if self._read is None:
@@ -340,32 +369,6 @@ class Replicator:
         self.holding.keep(head)
         self._commit()
         self._changed(self._index.take_changes())
-
-    def _verify(self, head: SignedHead) -> None:
-        verify_head(head)
-        encoded = self._index.feeds.certificate(head.device)
-        if encoded is None:
-            raise RefusedError("records of a device without a writer's certificate were refused")
-        certificate, credentials = decode_certificate(encoded), self._credentials()
-        if credentials.keys.share_public is None:
-            raise RefusedError("the share's public key is not known yet")
-        verify_certificate(certificate, credentials.keys.share_public, credentials.now())
-        if certificate.device_public != head.device_public or certificate.role != Role.WRITER.value:
-            raise RefusedError(f"records of {certificate.name}, which may not write, were refused")
-
-    def _learn_certificate(self, encoded: bytes) -> None:
-        public = self._credentials().keys.share_public
-        certificate = decode_certificate(encoded)
-        if public is None or self._index.feeds.certificate(certificate.device) == encoded:
-            return
-        verify_certificate(certificate, public, 0)
-        self._index.feeds.add_device(
-            certificate.device,
-            certificate.device_public,
-            certificate.name,
-            certificate.role,
-            encode_certificate(certificate),
-        )
 
     async def _segments(
         self, link: Link | None, refs: Sequence[SegmentRef], inside: Mapping[Address, bytes]
@@ -466,17 +469,13 @@ class Replicator:
         origin: Link | None,
     ) -> None:
         """`origin` is the link from which the head came."""
-        message = Announce([head], self._certificate(device), _small(segments))
+        message = Announce([head], self._writers.certificates(device), _small(segments))
         for link, known in self._links.items():
             if link is origin or known.has.get(device, 0) >= sequence:
                 link.post(Have({device: sequence}))
             elif known.told.get(device, 0) < sequence:
                 known.told[device] = sequence
                 link.post(message)
-
-    def _certificate(self, device: DeviceId) -> list[bytes]:
-        encoded = self._index.feeds.certificate(device)
-        return [] if encoded is None else [encoded]
 
 
 def _small(segments: Sequence[tuple[Address, bytes]]) -> list[tuple[bytes, bytes]]:

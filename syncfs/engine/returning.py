@@ -138,7 +138,7 @@ class Returner:
 
     def _tell_contents(self, thinned: Iterable[Stamp]) -> None:
         """Write the content of shown heads anew that whoever wrote them tells no longer."""
-        if self._feed is None or self._feed.forked:
+        if self._feed is None or not self._feed.may_write:
             return
         for head in thinned:
             node = self._index.ending.shows(head)
@@ -175,7 +175,7 @@ class Returner:
         names, removed = self._names(kept), self._names(gone)
         self._index.end(gone)
         self._changed(self._index.take_changes())
-        if self._feed is not None and not self._feed.forked and kept:
+        if self._feed is not None and self._feed.may_write and kept:
             self._tell_anew(kept, known)
         text = (
             f"this device was away for so long that the others had forgotten what they deleted: {len(gone)} such "

@@ -8,6 +8,7 @@ from syncfs.engine.brake import DEFAULT as DEFAULT_BRAKE
 from syncfs.engine.brake import SETTING as BRAKE
 from syncfs.engine.brake import parse_limits
 from syncfs.engine.checking import check_open_share
+from syncfs.engine.feed import OWN_FEED_SENTENCE
 from syncfs.engine.log import log
 from syncfs.engine.moving import Moving
 from syncfs.engine.retention import SETTING as RETENTION
@@ -150,9 +151,8 @@ class RunningShare:
         if key == BRAKE:
             share.holding.limits = parse_limits(value or DEFAULT_BRAKE)
         if key == RETENTION:
-            if share.feed is None:
-                raise UsageError("this computer may only read this share: change it on one that may write")
-            share.feed.record([SettingRecord(share.feed.tick(), share.feed.now(), key, value)])
+            feed = share.history.writable()
+            feed.record([SettingRecord(feed.tick(), feed.now(), key, value)])
             return True
         vault = Vault.open(share.home / "vault", os.urandom)
         kept = vault.shares[share.member.name]
@@ -200,6 +200,8 @@ class RunningShare:
     async def collect(self) -> CollectReport:
         """Drop what retention no longer keeps, and the chunks that nothing needs."""
         share = self._share
+        if share.own_feed_lost:
+            raise UsageError(OWN_FEED_SENTENCE)  # without it nobody knows what is needed
         report = await (share.collector if share.store_collector is None else share.store_collector).collect()
         if share.condenser is not None:
             await share.condenser.condense()

@@ -29,7 +29,7 @@ from syncfs.engine.clocks import Clocks
 from syncfs.engine.collecting import Collector
 from syncfs.engine.computer import Computer, this_computer
 from syncfs.engine.condensing import Condenser
-from syncfs.engine.feed import Feed
+from syncfs.engine.feed import OWN_FEED_LOST, OWN_FEED_SENTENCE, Feed
 from syncfs.engine.fetch import Fetcher
 from syncfs.engine.files import Files
 from syncfs.engine.filling import StoreFiller
@@ -41,7 +41,6 @@ from syncfs.engine.owners import OwnerChoice, OwnerView
 from syncfs.engine.past_view import PastView
 from syncfs.engine.peers import Peers
 from syncfs.engine.posix import StatFs
-from syncfs.engine.rebuilding import OWN_FEED_LOST, OWN_FEED_SENTENCE
 from syncfs.engine.replication import Replicator
 from syncfs.engine.returning import Returner
 from syncfs.engine.serving import Server
@@ -124,8 +123,7 @@ class Share:
         elsewhere = self._seen_elsewhere
         self.chunks = ChunkCache(store, sealer, self.fetcher, nursery, computer.wall, elsewhere, doubted)
         self.feed: Feed | None = None
-        self.own_feed_lost = member.may_write and index.feeds.number(OWN_FEED_LOST) == 1
-        if member.may_write and read is not None and not self.own_feed_lost:
+        if member.may_write and read is not None:
             self.feed = Feed(
                 index, read, member.identity, random=computer.random, wall=computer.wall,
                 announce=self._announce, changed=self._own_changed,
@@ -161,10 +159,13 @@ class Share:
         """What a mount shows: the volume, with the past in `.syncfs`."""
         self.replicator.took = self.shown.records_came
         self.peers: Peers | None = None
-        self.problem = ""
-        if self.own_feed_lost:
-            self.problem = OWN_FEED_SENTENCE
+        self.problem = OWN_FEED_SENTENCE if self.own_feed_lost else ""
         """What keeps the share from working as it should, for `status`."""
+
+    @property
+    def own_feed_lost(self) -> bool:
+        """Whether this device may not write, until peers have told it what it had written."""
+        return self.feed is not None and self.feed.lost
 
     def credentials(self) -> Credentials:
         """Who we are to peers, as of now."""
@@ -246,6 +247,8 @@ class Share:
                 nursery.start_soon(self._publish, self.feed)
                 nursery.start_soon(self.files.settler.run)
                 nursery.start_soon(self._keep_versions)
+                if self.feed.lost:
+                    nursery.start_soon(self._regain, self.feed)
             nursery.start_soon(self.chunks.behind.run)
             nursery.start_soon(self.replicator.run)
             nursery.start_soon(self.volume.tell_rest)
@@ -258,7 +261,7 @@ class Share:
                 nursery.start_soon(self.condenser.run, self._report)
             if self.returner is not None:
                 nursery.start_soon(self._look_for_what_is_over, self.returner)
-            if self._keys.read is not None and not self.own_feed_lost:
+            if self._keys.read is not None:
                 nursery.start_soon(self.collector.run, self._report)
 
     # --- Attendant --------------------------------------------------------------------------------------------------
@@ -327,6 +330,29 @@ class Share:
                 self._report(error)
             await trio.sleep(TIDY_SECONDS)
 
+    async def recover(self) -> None:
+        """Take in what an earlier process left. Raises SetupError, DamageError."""
+        self.history.end_purpose()  # a restore that the disk refused may have left it
+        await self.files.recover()
+
+    async def _regain(self, feed: Feed) -> None:
+        """Once peers have told our own feed, write again as in a share that was just opened."""
+        await self.replicator.own_told()
+        feed.regain()
+        while feed.recovering:
+            try:
+                with self.volume.behind_kernel():
+                    await self.recover()
+                # A journal of which no version can be made yet shows as well, and the kernel has the file as it was.
+                unsettled = {file.ino for file in self.files.settler.files()}
+                self.volume.applied(Changes(contents=unsettled), own=False)
+                feed.recovering = False
+            except Exception as error:
+                self._report(error)
+                await trio.sleep(TIDY_SECONDS)
+        self.problem = ""
+        _log.info("peers have told what this device had written: it can be written again")
+
     async def _keep_versions(self) -> None:
         """Make versions of files that stay open while they are written."""
         settler, settled = self.files.settler, dict[OpenFile, int]()
@@ -354,8 +380,7 @@ class Share:
                 if self.feed is not None:
                     await self.feed.age()
                 self.commit()
-                if not self.own_feed_lost:
-                    self.problem = ""
+                self.problem = OWN_FEED_SENTENCE if self.own_feed_lost else ""
                 await self._compact()
                 if self.index.database.log_bytes() > CHECKPOINT_BYTES:
                     await trio.to_thread.run_sync(self.index.database.checkpoint)
@@ -417,6 +442,7 @@ async def open_share(
     with Index(member.directory / "index.db") as index:
         if lost and member.may_write:
             index.feeds.set_number(OWN_FEED_LOST, 1)
+            index.database.commit()  # or a process that is killed now would leave an index that does not say so
         presence = Presence(index.database)
         with DiskStore(member.directory, presence) as store:
             killed = store.unclean
@@ -431,9 +457,8 @@ async def open_share(
                 share = Share(home, member, index, presence, store, nursery, view, computer, killed, limits)
                 nursery.start_soon(share.run_tasks)
                 try:
-                    if share.feed is not None:
-                        share.history.end_purpose()  # a restore that the disk refused may have left it
-                        await share.files.recover()
+                    if share.feed is not None and not share.feed.lost:
+                        await share.recover()
                     yield share
                 finally:
                     with trio.move_on_after(FLUSH_SECONDS, shield=True) as scope:
