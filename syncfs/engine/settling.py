@@ -318,6 +318,7 @@ class Settler:
         frozen, depth, body = made
         if file.dirty is not dirty or self.is_given_up(file):
             dirty.thaw()
+            self._settled(file, None)
             return
         asked |= frozen.asked
         size, mtime, ctime = frozen.size, frozen.mtime, frozen.ctime

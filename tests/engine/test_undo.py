@@ -28,7 +28,12 @@ from tests.simulation.promises import Promises
 Signed = tuple[DeviceId, Record]
 Things = dict[bytes, object]
 """Kind, content and attributes by path, or OTHERS."""
-SEEDS = [*range(10), *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(10, 300))]
+FOUND_A_FAULT = [240]
+SEEDS = [
+    *range(10),
+    *FOUND_A_FAULT,
+    *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(10, 300) if seed not in FOUND_A_FAULT),
+]
 OTHERS = "something that others touched"
 
 
