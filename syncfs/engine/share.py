@@ -448,7 +448,8 @@ async def open_share(
             killed = store.unclean
             if killed:
                 known, now = presence.totals().chunks, computer.wall()
-                store.recover(now)
+                if gone := store.recover(now).lost:
+                    _log.warning("%d chunks, written last and promised to nobody, had not reached the disk", gone)
                 if known:
                     index.past.add_loose_of(now)
             _keep_own_certificate(index, member)

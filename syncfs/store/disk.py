@@ -27,6 +27,8 @@ from syncfs.store.pending import Pending
 
 _log = logging.getLogger(__name__)
 
+UNSYNCED_BYTES = 128 * 1024 * 1024
+"""What was written last and may not be on the disk after a loss of power is no more than this, but for rare cases."""
 _BLOCK = 4096
 _WEIGHED_AT_ONCE = 4
 
@@ -46,10 +48,11 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """How many chunks `recover` noted in the catalogue, and what it found damaged."""
+    """How many chunks `recover` noted in the catalogue and took out of it, and what it found damaged."""
 
     adopted: int
     damage: tuple[Damage, ...]
+    lost: int = 0
 
 
 class DiskStore:
@@ -282,10 +285,11 @@ class DiskStore:
         """Note in the catalogue what the last user wrote and could not record; may take long, so call it first of all.
 
         Looks behind the last noted chunk of every pack; `thorough`, or with an empty catalogue, at everything there is.
+        What was written last may have been noted and not have reached the disk; that is taken out of the catalogue.
         Raises SetupError, NewerFormatError, DamageError.
         """
         damage: list[Damage] = []
-        adopted = 0
+        adopted, lost = 0, self._drop_lost()
         thorough = thorough or not self._catalogue.totals().chunks
         for address, place in self.scan(damage.append) if thorough else self._tails(damage.append):
             if self._catalogue.find(address) is None:
@@ -293,7 +297,22 @@ class DiskStore:
                 self._weights.held(place)
                 adopted += 1
         self.unclean = False
-        return Recovery(adopted, tuple(damage))
+        return Recovery(adopted, tuple(damage), lost)
+
+    def _drop_lost(self) -> int:
+        left, lost = UNSYNCED_BYTES, 0
+        last = max(self._packs.numbers(), default=0) + UNSYNCED_BYTES // PACK_BYTES + 1  # a pack may be lost whole
+        for number in range(last, 0, -1):
+            for place in reversed(list(self._catalogue.entries_of_pack(number))):
+                if left <= 0:
+                    return lost
+                left -= place.size
+                try:
+                    verify(place.address, self._packs.read(place))
+                except (BadChunkError, UnavailableError):
+                    self._catalogue.remove(place.address)
+                    lost += 1
+        return lost
 
     def _tails(self, on_damage: Callable[[Damage], None]) -> Iterator[tuple[Address, Place]]:
         for number in self._packs.numbers():

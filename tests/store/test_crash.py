@@ -152,3 +152,29 @@ def _lose(path: Path, synced: int | None, source: random.Random) -> None:
         path.unlink()
     else:
         path.write_bytes(data)
+
+
+@pytest.mark.parametrize("what", ["bytes", "the name of the pack"])
+def test_what_was_noted_and_never_reached_the_disk_is_forgotten(tmp_path: Path, what: str) -> None:
+    catalogue, chunks = MemoryCatalogue(), [chunk(number, 700) for number in range(6)]
+    with DiskStore(tmp_path / "one", catalogue, pack_bytes=3000) as store:
+        for address, data in chunks:
+            store.put(address, data, now=1)
+        killed = shutil.copytree(tmp_path / "one", tmp_path / "two")
+    last = max((killed / "packs").iterdir())
+    assert last.name == "000002.pack"
+    if what == "bytes":
+        last.write_bytes(last.read_bytes()[:-1000] + bytes(1000))
+    else:
+        last.unlink()
+    with DiskStore(killed, catalogue, pack_bytes=3000) as store:
+        assert all(catalogue.find(address) for address, _ in chunks)
+        assert store.recover(now=5).lost == 2
+        for address, data in chunks:
+            assert store.get(address) in (data, None)
+            if catalogue.find(address) is None:
+                store.put(address, data, now=6)
+            assert store.get(address) == data
+        while store.compact(lambda: None):
+            pass
+        assert [store.get(address) for address, _ in chunks] == [data for _, data in chunks]
