@@ -12,7 +12,6 @@ import trio
 from syncfs.crypto.hashing import BytesLike
 from syncfs.model.errors import SyncfsError
 from syncfs.model.ids import Address
-from syncfs.model.places import Place
 from syncfs.store.disk import DiskStore
 
 LIMIT_BYTES = 64 * 1024 * 1024
@@ -95,22 +94,19 @@ class WriteBehind:
     async def _write(self, batch: Sequence[tuple[Address, BytesLike]]) -> None:
         here = {address for address, _ in batch if self._store.has(address)}
         new = [(address, data) for address, data in batch if address not in here]
-        places: list[Place] = []
         try:
             places = await trio.to_thread.run_sync(self._store.write_many, new)
+            self._store.record_all(zip((address for address, _ in new), places, strict=True), self._wall())
+            here.update(address for address, _ in new)
+            for address in here:
+                self._stored(address)
             self.failure = ""
         except SyncfsError as error:
             if str(error) != self.failure:
                 _log.error("fetched data cannot be kept: %s", error)
             self.failure = f"fetched data cannot be kept: {error}"
-        now = self._wall()
-        for (address, _), place in zip(new, places, strict=False):
-            self._store.record(address, place, now)
-            here.add(address)
         for address, data in batch:
             if self._waiting.pop(address, None) is not None:
                 self._bytes -= len(data)
-            if address in here:
-                self._stored(address)
         self._progress.set()
         self._progress = trio.Event()

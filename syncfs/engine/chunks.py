@@ -231,9 +231,7 @@ class ChunkCache:
             return self._store.write_many([(one.address, one.data) for one in new])
 
         places = write() if small else await trio.to_thread.run_sync(write)
-        now = self._wall()
-        for one, place in zip(new, places, strict=True):
-            self._store.record(one.address, place, now)
+        self._store.record_all(zip((one.address for one in new), places, strict=True), self._wall())
         self._note_fresh(sealed, new)
         self._written += len(sealed)
         return [one.id + one.address for one in sealed]
@@ -257,9 +255,7 @@ class ChunkCache:
             return places
 
         places = await trio.to_thread.run_sync(write)
-        now = self._wall()
-        for one, place in zip(new, places, strict=True):
-            self._store.record(one.address, place, now)
+        self._store.record_all(zip((one.address for one in new), places, strict=True), self._wall())
         self._note_fresh(sealed, new)
         return [one.id + one.address for one in sealed]
 

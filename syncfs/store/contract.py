@@ -79,7 +79,7 @@ class ChunkStore(Protocol):
         """What is held and what it takes."""
 
     def sync(self) -> None:
-        """Everything written so far survives a loss of power. Any thread; once it failed, it fails until reopened."""
+        """Everything written so far survives a loss of power. Any thread; fails until what failed is written anew."""
 
     def locate(self, address: Address) -> Place | None:
         """Where the chunk lies, for `read`; None if it is not held."""

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from syncfs.crypto.hashing import BytesLike
-from syncfs.model.errors import BadChunkError, DamageError, SyncfsError, UnavailableError
+from syncfs.model.errors import BadChunkError, DamageError, SetupError, SyncfsError, UnavailableError
 from syncfs.model.ids import Address
 from syncfs.model.places import OWN_FILE, Held, Place
 from syncfs.store.compaction import Compaction, Copied, Weights
@@ -83,6 +83,7 @@ class DiskStore:
         self._weights = Weights(self._packs.numbers())
         self._emptying: set[int] = set()
         self._emptied: set[int] = set()
+        self._given_up = False
 
     def __enter__(self) -> Self:
         return self
@@ -159,6 +160,16 @@ class DiskStore:
         else:
             self._catalogue.touch(address, now)
         self._written(place)
+
+    def record_all(self, chunks: Iterable[tuple[Address, Place]], now: int) -> None:
+        """Record chunks; where the catalogue refuses one, it and those after it are abandoned."""
+        left = deque(chunks)
+        try:
+            while left:
+                self.record(*left[0], now)
+                left.popleft()
+        finally:
+            self.abandon(place for _, place in left)
 
     def forget(self, addresses: Iterable[Address]) -> Sequence[Place]:
         """See ChunkStore."""
@@ -341,6 +352,19 @@ class DiskStore:
 
         Raises SetupError, DamageError or UnavailableError where the disk cannot take or give the bytes.
         """
+        try:
+            copied = self._copy(compaction)
+            try:
+                self._packs.sync()
+            except BaseException:
+                self.abandon(new for _, new in copied.moved)
+                raise
+        except BaseException:
+            self._emptying.discard(compaction.pack)
+            raise
+        return copied
+
+    def _copy(self, compaction: Compaction) -> Copied:
         moved: list[tuple[Place, Place]] = []
         bad: list[Address] = []
         try:
@@ -352,25 +376,29 @@ class DiskStore:
                     bad.append(place.address)
                 else:
                     moved.append((place, self.write(place.address, data)))
-            self._packs.sync()
         except BaseException:
             self.abandon(new for _, new in moved)
-            self._emptying.discard(compaction.pack)
             raise
         return Copied(tuple(moved), tuple(bad))
 
     def adopt(self, compaction: Compaction, copied: Copied) -> None:
         """Tell the catalogue where the chunks are now; bad ones are quarantined. Loop."""
-        for old, new in copied.moved:
-            if self._catalogue.find(old.address) == old:
-                self._catalogue.move(old.address, new)
-                self._weights.dropped(old)
-                self._weights.held(new)
-            self._written(new)
-        for address in copied.bad:
-            self.quarantine(address)
-        self._emptying.discard(compaction.pack)
-        if not list(self._catalogue.entries_of_pack(compaction.pack)):
+        left = deque(copied.moved)
+        try:
+            while left:
+                old, new = left[0]
+                if self._catalogue.find(old.address) == old:
+                    self._catalogue.move(old.address, new)
+                    self._weights.dropped(old)
+                    self._weights.held(new)
+                self._written(new)
+                left.popleft()
+            for address in copied.bad:
+                self.quarantine(address)
+        finally:  # the catalogue may refuse
+            self.abandon(new for _, new in left)
+            self._emptying.discard(compaction.pack)
+        if self._packs.settled(compaction.pack) and not list(self._catalogue.entries_of_pack(compaction.pack)):
             self._emptied.add(compaction.pack)
 
     def emptied(self) -> Sequence[int]:
@@ -383,6 +411,61 @@ class DiskStore:
             self._packs.remove(pack)
             self._emptied.discard(pack)
             self._weights.removed(pack)
+
+    # After a sync that failed.
+
+    @property
+    def failure(self) -> str:
+        """Why nothing is promised since a sync failed; empty when all is well."""
+        return self._packs.failure
+
+    @property
+    def wants_renewal(self) -> bool:
+        """Whether a sync failed, and writing anew what it was about may help."""
+        return bool(self.failure) and not self._given_up
+
+    def in_doubt(self) -> list[Compaction] | None:
+        """The packs that failed syncs were about, to be copied by `renew`; None while one is being written to. Loop."""
+        self.discard(self.forget(()))
+        packs = self._packs.in_doubt()
+        if any(map(self._packs.is_written, packs)):
+            return None
+        return [Compaction(pack, tuple(self._catalogue.entries_of_pack(pack))) for pack in packs]
+
+    def renew(self, doubtful: Sequence[Compaction]) -> list[Copied]:
+        """Copy what lives in packs in doubt and make the copies durable; `believe` must follow. Thread.
+
+        Raises SetupError, DamageError or UnavailableError where the disk cannot take or give the bytes.
+        """
+        copied: list[Copied] = []
+        try:
+            for compaction in doubtful:
+                copied.append(self._copy(compaction))
+            self._packs.sync_in_doubt()
+        except BaseException:
+            self.abandon(new for one in copied for _, new in one.moved)
+            self._packs.doubt()  # what the next try copies goes into another pack, and this one is deleted
+            raise
+        return copied
+
+    def believe(self, doubtful: Sequence[Compaction], copied: Sequence[Copied]) -> None:
+        """Tell the catalogue where the chunks are now, and promise again. Loop.
+
+        Raises SetupError where the catalogue refuses, or where a chunk cannot be read as it was written: nobody knows
+        whether it is in memory elsewhere, so nothing is promised any more.
+        """
+        if any(one.bad for one in copied):
+            self.abandon(new for one in copied for _, new in one.moved)
+            self._given_up = True
+            failure = SetupError(
+                f"the disk that holds {self._folder.packs} has lost some of what was last written: check that disk, "
+                "and start syncfs again"
+            )
+            self._packs.give_up(failure)
+            raise failure
+        for compaction, one in zip(doubtful, copied, strict=True):
+            self.adopt(compaction, one)
+        self._packs.believe(compaction.pack for compaction in doubtful)
 
     def compact(self, commit: Callable[[], None]) -> int:
         """Empty one wasteful pack from start to end, `commit` making the catalogue durable; returns the bytes freed."""

@@ -6,13 +6,13 @@
 * A pack that a process left without closing the store is never appended to: nobody knows how its tail looks.
 * A descriptor lives as long as somebody reads through it: a `_Pack` closes it when its last reference goes, so a pack
   may be removed or dropped from the table of open packs while other threads read from it.
-* An fdatasync that failed may have lost what it should have written, so `sync` goes on failing until the store is
-  opened again.
+* An fdatasync that failed may have lost what it should have written, so the packs that it was about are in doubt, and
+  `sync` goes on failing until nothing lives in them any more (`believe`). Nothing is appended to them.
 """
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -76,6 +76,7 @@ class Packs:
         self._sync = threading.Lock()
         self._unsynced: set[int] = set()
         self._new_names = False
+        self._doubtful: set[int] = set()
         self._failure: SyncfsError | None = None
         self._nowait = True
 
@@ -194,20 +195,61 @@ class Packs:
         with self._sync:
             if self._failure is not None:
                 raise self._failure
-            with self._append:
-                unsynced, self._unsynced = self._unsynced, set()
-                new_names, self._new_names = self._new_names, False
-            try:
-                for number in unsynced:
-                    self._sync_pack(number)
-                if new_names:
-                    sync_directory(self._directory)
-            except OSError as error:
-                self._failure = refused(error, self._directory)
-                raise self._failure from error
-            except SyncfsError as error:
-                self._failure = error
+            self._sync_all()
+
+    def sync_in_doubt(self) -> None:
+        """The same for copies of what is in packs in doubt, while `sync` fails. Any thread. Raises SetupError."""
+        with self._sync:
+            self._sync_all()
+
+    def _sync_all(self) -> None:
+        with self._append:
+            unsynced, self._unsynced = self._unsynced - self._doubtful, set()
+            new_names, self._new_names = self._new_names, False
+        try:
+            for number in unsynced:
+                self._sync_pack(number)
+            if new_names:
+                sync_directory(self._directory)
+        except (OSError, SyncfsError) as error:
+            self.doubt(unsynced)
+            self._failure = refused(error, self._directory) if isinstance(error, OSError) else error
+            if self._failure is error:
                 raise
+            raise self._failure from error
+
+    @property
+    def failure(self) -> str:
+        """Why nothing is promised since a sync failed; empty when all is well."""
+        return str(self._failure or "")
+
+    def in_doubt(self) -> list[int]:
+        """The packs that a sync which failed was about."""
+        return sorted(self._doubtful)
+
+    def is_written(self, number: int) -> bool:
+        """Whether somebody writes to the pack what is not recorded yet."""
+        return number in self._pending
+
+    def doubt(self, numbers: Iterable[int] = ()) -> None:
+        """Append to these packs no more, nor to the one that grows. Any thread."""
+        with self._append:
+            self._doubtful.update(numbers)
+            if self._growing is not None:
+                self._doubtful.add(self._growing.number)
+            self._growing, self._growable = None, 0
+
+    def give_up(self, failure: SyncfsError) -> None:
+        """Go on failing until the store is opened again. Any thread."""
+        with self._sync:
+            self._failure = failure
+
+    def believe(self, numbers: Iterable[int]) -> None:
+        """Nothing lives in these packs any more, and nobody writes to them. Any thread."""
+        with self._sync:
+            self._doubtful.difference_update(numbers)
+            if not self._doubtful:
+                self._failure = None
 
     def _sync_pack(self, number: int) -> None:
         try:
