@@ -197,6 +197,7 @@ class Feed:
         self._record_touched()
         if not (self._pending or self._drops):
             return
+        self._index.database.begin()  # what is taken from the queue below must not be refused
         drops, self._drops = self._drops, []
         for start in range(0, len(drops), MOST_DROPS):
             # A segment of no record takes a number, too. It comes before what is queued, which may claim a chunk anew.

@@ -7,10 +7,14 @@ loop never waits for a disk.
 
 A commit that fails takes the whole transaction back, also what programs were told is done. So the space for it is
 reserved before anything is changed (`index.log`): a full disk refuses a change, never the commit of those before it.
+
+Once the disk has refused to write the log, nothing can be changed until the index was written anew (`index.renewal`):
+`begin_renewal`, `renew` in a thread, and `end_renewal`. All rows stay as they are, so whoever remembers some may go on.
 """
 
 import errno
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +22,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from syncfs.index.log import Log
+from syncfs.index.renewal import finish, put_in_place, write_copy
 from syncfs.index.schema import migrate
 from syncfs.model.errors import BusyError, DamagedIndexError, SetupError
 
@@ -35,14 +40,16 @@ class IndexDatabase:
     def __init__(self, path: Path) -> None:
         """Open or create the index at `path`. Raises SetupError, DamagedIndexError, NewerFormatError, BusyError."""
         self.path = path
+        self._connecting = threading.Lock()
         try:
+            finish(path)
             self._connection = _connect(path)
-        except sqlite3.OperationalError as error:
+        except (OSError, sqlite3.OperationalError) as error:
             raise SetupError(
                 f"the index {path} cannot be opened ({error}): check its folder and permissions"
             ) from error
         try:
-            self._configure()
+            _configure(self._connection, path)
             migrate(self._connection)
             self._log = Log(path)
         except BaseException:
@@ -52,25 +59,8 @@ class IndexDatabase:
         self._before = 0
         self._broken = ""
         self._may_checkpoint = True
-
-    def _configure(self) -> None:
-        try:
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            for pragma in (
-                "synchronous = NORMAL",
-                "wal_autocheckpoint = 0",
-                f"journal_size_limit = {_KEPT_LOG_BYTES}",
-                f"cache_size = -{_CACHE_KIB}",
-                "temp_store = MEMORY",
-            ):
-                self._connection.execute(f"PRAGMA {pragma}")
-        except sqlite3.OperationalError as error:
-            raise translate(error, self.path) from error
-        except sqlite3.DatabaseError as error:
-            raise DamagedIndexError(
-                f"the index {self.path} is damaged ({error}): run `syncfs check NAME --rebuild` to remake it from the "
-                "feeds"
-            ) from error
+        self._held = False
+        self._renewed = False
 
     def __enter__(self) -> Self:
         return self
@@ -98,14 +88,12 @@ class IndexDatabase:
 
     def write(self, statement: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
         """Run a statement that changes something, in the open transaction. Raises SetupError, BusyError."""
-        if not self._connection.in_transaction:
-            self._begin()
+        self.begin()
         return self._connection.execute(statement, values)
 
     def write_many(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
         """Run a statement that changes something for each of these values, in the open transaction."""
-        if not self._connection.in_transaction:
-            self._begin()
+        self.begin()
         self._connection.executemany(statement, rows)
 
     @contextmanager
@@ -120,7 +108,7 @@ class IndexDatabase:
         if self._connection.in_transaction:
             self._log.reserve(self._connection.total_changes - self._before)
         else:
-            self._begin()
+            self.begin()
         self._depth = 1
         try:
             self._connection.execute("SAVEPOINT whole")
@@ -137,9 +125,16 @@ class IndexDatabase:
         finally:
             self._depth = 0
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Open a transaction if none is open. Raises SetupError, BusyError."""
+        if self._connection.in_transaction:
+            return
         if self._broken:
             raise SetupError(self._broken)
+        if self._log.failure is not None:
+            raise self._log.failure
+        if self._held:
+            raise SetupError(f"the index {self.path} is being written anew: try again in a moment")
         self._before = self._connection.total_changes
         self._log.reserve(0)
         try:
@@ -165,7 +160,7 @@ class IndexDatabase:
                     "holds it, and start syncfs again"
                 )
             raise translate(error, self.path) from error
-        self._log.give_back()
+        self._log.committed()
 
     def sync(self) -> None:
         """Make every commit so far survive a loss of power; for a thread. Raises SetupError."""
@@ -173,7 +168,8 @@ class IndexDatabase:
 
     def reader(self) -> "Reader":
         """A connection of its own, for a thread; it sees what is committed. Raises SetupError."""
-        return Reader(self.path)
+        with self._connecting:
+            return Reader(self.path)
 
     def log_bytes(self) -> int:
         """The size of the write-ahead log."""
@@ -181,17 +177,77 @@ class IndexDatabase:
 
     def checkpoint(self) -> None:
         """Move the log into the database, through a connection of its own; for a thread."""
-        if not self._may_checkpoint:
+        if not self._may_checkpoint or self._log.failure is not None:
             return
-        connection = _connect(self.path)
         try:
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            with self._connecting:
+                connection = _attach(self.path)
+            try:
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            finally:
+                connection.close()
         except sqlite3.OperationalError as error:
             # Busy or out of space: the log stays, the next checkpoint tries again. Where the disk failed, what the
-            # kernel has of the database cannot be trusted any more: the log stays until the index is opened next.
+            # kernel has of the database cannot be trusted any more: the log stays until the index was written anew.
             self._may_checkpoint = not error.sqlite_errorname.startswith("SQLITE_IOERR")
-        finally:
-            connection.close()
+
+    @property
+    def failure(self) -> str:
+        """Why nothing can be changed; empty when all is well."""
+        return self._broken or str(self._log.failure or "")
+
+    @property
+    def wants_renewal(self) -> bool:
+        """Whether the disk failed to write, and writing the index anew may help."""
+        return not self._broken and (self._log.failure is not None or not self._may_checkpoint)
+
+    def begin_renewal(self) -> None:
+        """Refuse all changes until `end_renewal`; no transaction may be open."""
+        assert not self._connection.in_transaction
+        self._held = True
+
+    def renew(self) -> None:
+        """Write the index anew; for a thread. Raises SetupError, DamageError; it may be tried again then."""
+        try:
+            if not write_copy(self.path, self._log):
+                self._broken = (
+                    f"the disk that holds the index {self.path} has lost some of the last changes: check that disk, "
+                    "and start syncfs again"
+                )
+                raise SetupError(self._broken)
+            self._log.retire()
+            with self._connecting:
+                put_in_place(self.path)
+        except OSError as error:
+            raise SetupError(
+                f"the disk that holds the index {self.path} refused to write ({error.strerror}): check that disk; "
+                "syncfs goes on by itself once it writes again",
+                error.errno or 0,
+            ) from error
+        except sqlite3.Error as error:
+            raise translate(error, self.path) from error
+        self._renewed = True
+
+    def end_renewal(self) -> None:
+        """Go on with the new index where there is one, else with the old one as before. Raises SetupError."""
+        self._held = False
+        if not self._renewed:
+            return
+        try:
+            connection = _connect(self.path)
+            try:
+                _configure(connection, self.path)
+                log = Log(self.path)
+            except BaseException:
+                connection.close()
+                raise
+        except sqlite3.OperationalError as error:
+            raise translate(error, self.path) from error
+        old, self._connection = self._connection, connection
+        old_log, self._log = self._log, log
+        self._may_checkpoint, self._renewed = True, False
+        old.close()
+        old_log.close()
 
 
 class Reader:
@@ -200,7 +256,7 @@ class Reader:
     def __init__(self, path: Path) -> None:
         """Raises SetupError."""
         try:
-            self._connection = _connect(path)
+            self._connection = _attach(path)
             self._connection.execute("PRAGMA query_only = ON")
         except sqlite3.Error as error:
             raise translate(error, path) from error
@@ -249,3 +305,33 @@ def _connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(
         path, isolation_level=None, check_same_thread=False, cached_statements=_STATEMENTS, timeout=2.0
     )
+
+
+def _attach(path: Path) -> sqlite3.Connection:
+    """A connection that has opened all files of the index, and keeps to them when others take their names."""
+    connection = _connect(path)
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _configure(connection: sqlite3.Connection, path: Path) -> None:
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        for pragma in (
+            "synchronous = NORMAL",
+            "wal_autocheckpoint = 0",
+            f"journal_size_limit = {_KEPT_LOG_BYTES}",
+            f"cache_size = -{_CACHE_KIB}",
+            "temp_store = MEMORY",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+    except sqlite3.OperationalError as error:
+        raise translate(error, path) from error
+    except sqlite3.DatabaseError as error:
+        raise DamagedIndexError(
+            f"the index {path} is damaged ({error}): run `syncfs check NAME --rebuild` to remake it from the feeds"
+        ) from error

@@ -1,8 +1,10 @@
 """Which chunks are on this computer and where: the catalogue of the chunk store, in the index's transaction."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 from syncfs.index.database import IndexDatabase
+from syncfs.model.errors import SyncfsError
 from syncfs.model.ids import Address
 from syncfs.model.places import OWN_FILE, Held, Place, Totals
 
@@ -60,7 +62,8 @@ class Presence:
         """Note that a chunk was of use `now`; nothing happens if it is not held."""
         self._touched[address] = now
         if len(self._touched) >= _TOUCHES:
-            self.write_touches()
+            with suppress(SyncfsError):  # whoever reads a chunk need not hear of a disk that takes no changes
+                self.write_touches()
 
     def write_touches(self) -> None:
         """Bring the uses noted in memory into the index."""
