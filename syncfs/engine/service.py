@@ -50,6 +50,7 @@ class RunningShare:
         share = self._share
         files, size = share.index.totals()
         unkept = share.problem or share.files.failure or (share.feed.failure if share.feed is not None else "")
+        unkept = unkept or share.healer.failure
         reasons = [text for text in (unkept, share.fetcher.last_failure, share.chunks.behind.failure) if text]
         if share.filler is not None and share.filler.failure:
             reasons.append(share.filler.failure)

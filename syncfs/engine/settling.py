@@ -350,6 +350,7 @@ class Settler:
             dirty.begin_version()
             depth, body = await self.cutter.manifest(dirty, frozen.size)
             await self._chunks.sync()
+            self.cutter.failure = ""
         return None if dirty.torn else (frozen, depth, body)
 
     def _took(self, file: OpenFile, dirty: Dirty, record: VersionRecord, unchanged: bool) -> None:

@@ -33,6 +33,7 @@ from syncfs.engine.feed import OWN_FEED_LOST, OWN_FEED_SENTENCE, Feed
 from syncfs.engine.fetch import Fetcher
 from syncfs.engine.files import Files
 from syncfs.engine.filling import StoreFiller
+from syncfs.engine.healing import Healer
 from syncfs.engine.history import History
 from syncfs.engine.holding import Holding
 from syncfs.engine.journals import SLACK_BYTES, Journals
@@ -152,6 +153,7 @@ class Share:
         self.history = History(index, self.feed, self.files, self.volume, self.replicator, self.chunks.is_here)
         self.collector = Collector(index, self._in_use, self.chunks, store, computer.wall, self.commit, self.feed)
         self.chunks.wrote = self.collector.wrote
+        self.healer = Healer(index, store, self.commit, self._healed, self._report)
         self.condenser = None if self.feed is None else Condenser(index, self.feed, self.feed.read, computer.wall)
         self.returner = None if read is None else Returner(index, self.feed, read, self._theirs_changed, computer.wall)
         self._past = PastView(index, self.chunks, owners, computer.wall, lambda: self.collector.policy)
@@ -317,6 +319,12 @@ class Share:
         self.presence.seen_elsewhere(address)  # type: ignore[arg-type]
         self._wake_tidy()
 
+    def _healed(self) -> None:
+        self.chunks.behind.failure = ""
+        if self.feed is not None:
+            self.feed.failure = ""
+        self._wake_tidy()
+
     def _wake_tidy(self) -> None:
         self._tidy.set()
 
@@ -400,9 +408,10 @@ class Share:
             return False
         copied = await trio.to_thread.run_sync(self.store.copy_live, wasteful)
         self.store.adopt(wasteful, copied)
+        emptied = self.store.emptied()
         self.commit()
         await trio.to_thread.run_sync(self.index.database.sync)
-        await trio.to_thread.run_sync(self.store.unlink, self.store.emptied())
+        await trio.to_thread.run_sync(self.store.unlink, emptied)
         return True
 
     def _in_use(self) -> list[tuple[int, bytes, list[bytes]]]:
@@ -456,6 +465,7 @@ async def open_share(
             async with trio.open_nursery() as nursery:
                 view = OwnerView(owners or OwnerChoice())
                 share = Share(home, member, index, presence, store, nursery, view, computer, killed, limits)
+                nursery.start_soon(share.healer.run)
                 nursery.start_soon(share.run_tasks)
                 try:
                     if share.feed is not None and not share.feed.lost:

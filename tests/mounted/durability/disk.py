@@ -5,11 +5,13 @@
   the next mount. Which pages had got there by themselves is up to the kernel; `stir` brings more chance into it.
 * The file of a `ThinDisk` lies on a small file system in memory and has no room for blocks that are free. When the
   memory is full, writes to such blocks fail below the file system, as on a thinly provisioned or broken disk: write(2)
-  succeeds, fsync(2) fails, and what could not be written is forgotten by the kernel.
+  succeeds, fsync(2) fails, and what could not be written is forgotten by the kernel. A loop device takes a request for
+  done of which only the beginning found room; so each request is one page of the memory, or the disk would lie.
 """
 
 import ctypes
 import fcntl
+import mmap
 import os
 import random
 import struct
@@ -30,15 +32,18 @@ _START_WRITING = 2
 class Disk:
     """An ext4 in a file; `place` is where it is mounted."""
 
-    def __init__(self, image: Path, place: Path, mebibytes: int, *, options: str = "", whole: bool = False) -> None:
-        """A new disk; `whole` allocates all of its file."""
+    def __init__(
+        self, image: Path, place: Path, mebibytes: int, *, options: str = "", whole: bool = False, block: int = 0
+    ) -> None:
+        """A new disk; `whole` allocates all of its file, `block` is the size of its blocks where that matters."""
         self.image = image
         self.place = place
         self._options = options
         self._device = ""
         with image.open("wb") as file:
             file.truncate(mebibytes * MIB)
-        run("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard", str(image))
+        blocks = ("-b", str(block)) if block else ()
+        run("mkfs.ext4", "-q", "-F", *blocks, "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard", str(image))
         if whole:
             with image.open("r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, mebibytes * MIB)
@@ -120,11 +125,13 @@ class ThinDisk(Disk):
         self._store = store
         store.mkdir()
         run("mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "syncfs-test", str(store))
-        super().__init__(store / "image", place, mebibytes - 8, whole=True)
+        super().__init__(store / "image", place, mebibytes - 8, whole=True, block=mmap.PAGESIZE)
 
     def mount(self) -> None:
         """Attach the disk; its file keeps no room for what the file system has free."""
         super().mount()
+        limit = Path(f"/sys/block/{Path(self.device).name}/queue/max_sectors_kb")
+        limit.write_text(str(mmap.PAGESIZE // 1024))
         run("fstrim", str(self.place))
 
     def fail(self) -> None:

@@ -139,7 +139,6 @@ def test_a_full_disk_loses_no_open_file(group: Group, on_disk: AddOnDisk, tmp_pa
     goes_on(one, other, {"database": bytes(data)})
 
 
-@pytest.mark.xfail(strict=True, reason="after a failed sync nothing is written any more until the next start")
 def test_a_disk_that_fails_to_write_and_heals(group: Group, on_disk: AddOnDisk, tmp_path: Path) -> None:
     """After a failed fsync the kernel forgets what it could not write; an fsync that succeeds has it all the same."""
     disk = ThinDisk(tmp_path / "thin", home_of(tmp_path, "failing"), 96)
