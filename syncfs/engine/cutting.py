@@ -15,6 +15,8 @@ from syncfs.model.records import HOLE
 
 CUT_TASKS = 4
 PUT_BYTES = 4 * 1024 * 1024
+SYNC_BYTES = 32 * 1024 * 1024
+"""Sealed at most without a flush of the disk, so that none takes long, nor a look at what a loss of power left."""
 
 _log = logging.getLogger(__name__)
 
@@ -109,11 +111,12 @@ class Cutter:
     async def _cut_all(
         self, dirty: Dirty, indexes: Iterable[int], show: Show, begin: Begin, until: int | None = None
     ) -> None:
-        waiting, batch = iter(indexes), list[tuple[int, bytes]]()
+        waiting, batch, unsynced = iter(indexes), list[tuple[int, bytes]](), 0
         while not dirty.torn and (until is None or dirty.saved.memory > until):
             try:
                 for index in waiting:
                     plain = await show(*chunk_span(index))
+                    dirty.goes_on()
                     if plain and not dirty.torn:  # otherwise it was cut off meanwhile
                         begin(index, plain)  # at once: a write during the next await must go over it
                         batch.append((index, plain))
@@ -126,7 +129,11 @@ class Cutter:
             if not batch:
                 return
             await self._seal(dirty, batch)
+            unsynced += sum(len(plain) for _, plain in batch)
             batch = []
+            if unsynced >= SYNC_BYTES:
+                await self._chunks.sync()
+                unsynced = 0
 
     async def _seal(self, dirty: Dirty, batch: Sequence[tuple[int, bytes]]) -> None:
         try:
@@ -137,6 +144,7 @@ class Cutter:
                 if replaced is not None:
                     self._chunks.fresh.give_up([Address(replaced)])
             self.failure = ""
+            dirty.goes_on()
             self.sealed()
         except BaseException:
             for index, plain in batch:

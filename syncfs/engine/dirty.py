@@ -13,6 +13,7 @@ import trio
 
 from syncfs.engine.content import BytesLike
 from syncfs.engine.extents import ExtentMap, Piece
+from syncfs.engine.posix import MoreTime, patient
 from syncfs.engine.spilled import Readable, Spilled, read_records
 from syncfs.model.chunking import MAX_CHUNK, RAMP_CHUNKS, chunk_at, chunk_count, chunk_span, chunk_start, chunks_between
 from syncfs.model.errors import SyncfsError
@@ -68,6 +69,8 @@ class Dirty:
         """Whether a program was promised since the version before that all is durable."""
         self.since = 0.0
         """When the writing began, or a version was made last; trio's clock."""
+        self.goes_on: MoreTime = patient
+        """Called for each step of storing what was written."""
         self.journal_lock = trio.Lock()
         """Held while the journal of the file is written."""
 

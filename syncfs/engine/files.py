@@ -22,6 +22,7 @@ from syncfs.engine.feed import Feed
 from syncfs.engine.journals import Header, Journals
 from syncfs.engine.journals_left import Left, counted
 from syncfs.engine.openfile import Handle, OpenFile
+from syncfs.engine.posix import MoreTime, patient
 from syncfs.engine.settling import DIRTY_BYTES, Settler
 from syncfs.engine.siblings import SMALL_FILE, Siblings
 from syncfs.engine.spilled import spilled
@@ -141,13 +142,14 @@ class Files:
             file.waiting -= 1
             file.waited = trio.current_time()
 
-    async def write(self, number: int, offset: int, data: bytes) -> int:
+    async def write(self, number: int, offset: int, data: bytes, more_time: MoreTime = patient) -> int:
         """Put bytes into an open file; returns how many. Raises UnavailableError, SetupError, PosixError."""
         settler = self.settler
         settler.activity += 1
         file = self.handle(number).file
         while settler.is_full:
-            await settler.make_room()
+            await settler.make_room(more_time)
+            more_time()
         settler.wrote(len(data) + 2 * PIECE_BYTES)  # where it falls into the middle of another, that is cut in two
         dirty = file.dirty or await settler.begin(file)
         for index in dirty.write(offset, data, self._wall(), not self._journals.tells_all(dirty)):
@@ -157,7 +159,7 @@ class Files:
                 self._nursery.start_soon(settler.cutter.cut, dirty, index, plain)
         return len(data)
 
-    async def truncate(self, node: Node, size: int, handle: int | None = None) -> None:
+    async def truncate(self, node: Node, size: int, handle: int | None = None, more_time: MoreTime = patient) -> None:
         """Set a file's size, as a handle sees it if one is given. Raises UnavailableError, SetupError, PosixError."""
         self.settler.activity += 1
         file = self._file(node) if handle is None else self.handle(handle).file
@@ -167,14 +169,14 @@ class Files:
         file.handles += 1
         try:
             # Cutting a chunk short may wait for it; nobody may make a version of the file as it was meanwhile.
-            async with file.lock if size else nullcontext():
+            async with file.locked(more_time) if size else nullcontext():
                 dirty = file.dirty or await self.settler.begin(file)
                 await dirty.truncate(size, self._chunks.plain, self._wall())
         finally:
             file.handles -= 1
         self._settle_if_unwritten(file)
 
-    async def fsync(self, number: int) -> None:
+    async def fsync(self, number: int, more_time: MoreTime = patient) -> None:
         """Make everything written to the file so far durable. Raises SetupError, UnavailableError.
 
         The first fsync of a small file makes a version, since a program that saves once and closes is the normal case.
@@ -182,9 +184,9 @@ class Files:
         """
         file = self.handle(number).file
         if file.dirty is not None and self._feed is not None and not self.settler.is_given_up(file):
-            in_journal = await self._save(file)
+            in_journal = await self._save(file, more_time)
             if not in_journal:
-                await self.settler.settle(file, asked=True)
+                await self.settler.settle(file, more_time, asked=True)
         if self._feed is not None:
             await self._feed.durable()
 
@@ -199,11 +201,11 @@ class Files:
         file.writers -= handle.writing
         self._settle_if_unwritten(file)
 
-    async def settle_node(self, ino: int) -> None:
+    async def settle_node(self, ino: int, more_time: MoreTime = patient) -> None:
         """Make a version of what was written to a node, if anything. Raises SetupError, UnavailableError."""
         file = self._files.get(ino)
         if file is not None and file.dirty is not None:
-            await self.settler.settle(file)
+            await self.settler.settle(file, more_time)
 
     async def settle_all(self) -> None:
         """Make versions of everything written so far. Raises SetupError, UnavailableError."""
@@ -284,11 +286,11 @@ class Files:
         dirty.asked = True
         return dirty, file
 
-    async def _save(self, file: OpenFile) -> bool:
+    async def _save(self, file: OpenFile, more_time: MoreTime) -> bool:
         """Put what was written into the journal where that pays; false where it takes a version."""
         dirty = file.dirty
         if dirty is None or not self._journals.tells_all(dirty):
-            async with file.lock:  # a version may be on its way that the journal would go over
+            async with file.locked(more_time):  # a version may be on its way that the journal would go over
                 dirty = file.dirty
                 if dirty is None:
                     return True

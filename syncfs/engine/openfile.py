@@ -1,6 +1,8 @@
 """A file as those who have it open on this computer see it."""
 
 import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import trio
@@ -8,6 +10,7 @@ import trio
 from syncfs.engine.ahead import ReadAhead
 from syncfs.engine.content import Content
 from syncfs.engine.dirty import Dirty
+from syncfs.engine.posix import MoreTime
 from syncfs.model.ids import NodeId, Stamp
 
 
@@ -31,11 +34,27 @@ class OpenFile:
     waiting: int = 0
     waited: float = -math.inf
     lock: trio.Lock = field(default_factory=trio.Lock)
+    _waiters: list[MoreTime] = field(default_factory=list)
 
     @property
     def size(self) -> int:
         """How long the content is, what was written included."""
         return self.content.size if self.dirty is None else self.dirty.size
+
+    @asynccontextmanager
+    async def locked(self, more_time: MoreTime) -> AsyncIterator[None]:
+        """Hold the lock; `more_time` hears of all that is stored until the block ends, by whomever."""
+        self._waiters.append(more_time)
+        try:
+            async with self.lock:
+                yield
+        finally:
+            self._waiters.remove(more_time)
+
+    def goes_on(self) -> None:
+        """Some of what was written has been stored."""
+        for more_time in self._waiters:
+            more_time()
 
 
 @dataclass(slots=True, eq=False)

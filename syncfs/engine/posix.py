@@ -1,7 +1,15 @@
 """The values that cross between the volume and whoever mounts it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Flag
+
+MoreTime = Callable[[], None]
+"""Called while long work goes on, so that who waits for it does not give up."""
+
+
+def patient() -> None:
+    """The MoreTime of who waits for ever."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from syncfs.engine.dirty import Dirty, Frozen
 from syncfs.engine.feed import Feed
 from syncfs.engine.journals import Journals
 from syncfs.engine.openfile import OpenFile
+from syncfs.engine.posix import MoreTime, patient
 from syncfs.index.index import Index
 from syncfs.model.chunking import INLINE_LIMIT, chunk_span
 from syncfs.model.errors import SyncfsError
@@ -130,6 +131,7 @@ class Settler:
             if file.dirty is None and file.content is content:
                 file.dirty = Dirty(content.size, entries, self._wall())
                 file.dirty.since = trio.current_time()
+                file.dirty.goes_on = file.goes_on
                 if content.inline:
                     file.dirty.write(0, content.inline, self._wall())
                 self._unsettled[file] = None
@@ -176,13 +178,13 @@ class Settler:
         overgrown = dirty.folded and self._journals.is_overgrown(dirty)
         return overgrown or is_due(dirty.cost, dirty.written, trio.current_time() - dirty.since)
 
-    async def settle(self, file: OpenFile, asked: bool = False) -> None:
+    async def settle(self, file: OpenFile, more_time: MoreTime = patient, asked: bool = False) -> None:
         """Make a version of what was written to a file until now. Raises SetupError, UnavailableError.
 
         `asked` marks it as one that history keeps, however soon the next one follows; so does an fsync that went to a
         journal.
         """
-        async with file.lock:
+        async with file.locked(more_time):
             dirty = file.dirty
             if dirty is None:
                 return
@@ -199,7 +201,7 @@ class Settler:
             finally:
                 self.cutter.made_progress()
 
-    async def make_room(self) -> None:
+    async def make_room(self, more_time: MoreTime = patient) -> None:
         """Have less in memory; for a writer while `is_full`. Raises SetupError, UnavailableError."""
         files = [(file, file.dirty) for file in self._unsettled if file.dirty is not None]
         if sum(dirty.being_cut for _, dirty in files) > self._limit // 4:
@@ -213,11 +215,11 @@ class Settler:
         if 2 * dirty.live.memory >= dirty.waiting and not broken:
             # Where a version may be on its way that a new journal would have to go over, that is waited for.
             begins = dirty.frozen is None and not self._journals.has(dirty)
-            async with file.lock if begins else nullcontext():
+            async with file.locked(more_time) if begins else nullcontext():
                 if file.dirty is dirty:
                     await self._journals.save(file, dirty)
             return
-        async with file.lock:
+        async with file.locked(more_time):
             if file.dirty is not dirty or not self.is_full:
                 return
             if broken:

@@ -26,9 +26,11 @@ from syncfs.engine.posix import (
     InodeChanged,
     Invalidation,
     Listed,
+    MoreTime,
     Opened,
     RenameFlags,
     StatFs,
+    patient,
 )
 from syncfs.engine.room import Room
 from syncfs.engine.stale import Stale
@@ -149,18 +151,26 @@ class Volume:
             self._naming.rmdir(self._index.nodes.shown_as(parent), name)
 
     async def rename(
-        self, old_parent: int, old_name: bytes, new_parent: int, new_name: bytes, flags: RenameFlags
+        self,
+        old_parent: int,
+        old_name: bytes,
+        new_parent: int,
+        new_name: bytes,
+        flags: RenameFlags,
+        more_time: MoreTime = patient,
     ) -> None:
         """Move a name; what was written to the node comes first, as with data=ordered. Raises PosixError."""
         self._naming.require_writable()
         shown_as = self._index.nodes.shown_as
         node = self._index.lookup(shown_as(old_parent), old_name)
         if node is not None and self._files.dirty_of(node.ino) is not None:
-            await self._files.settle_node(node.ino)
+            await self._files.settle_node(node.ino, more_time)
         with self._expecting((old_parent, old_name), (new_parent, new_name)):
             self._naming.rename(shown_as(old_parent), old_name, shown_as(new_parent), new_name, flags)
 
-    async def setattr(self, ino: int, change: AttributeChange, handle: int | None) -> Attributes:
+    async def setattr(
+        self, ino: int, change: AttributeChange, handle: int | None, more_time: MoreTime = patient
+    ) -> Attributes:
         """Change attributes. Raises PosixError, UnavailableError."""
         feed = self._naming.require_writable()
         self._make_own(ino)
@@ -171,7 +181,7 @@ class Volume:
             size = change.size
             if size == self._attributes(node).size and change.mtime is None:
                 change = replace(change, mtime=feed.now())  # truncate(2) moves the times also where it cuts nothing
-            await self._truncate(node, size, handle)
+            await self._truncate(node, size, handle, more_time)
             node = self._node(ino)
         owner = None
         if change.uid is not None or change.gid is not None:
@@ -261,16 +271,16 @@ class Volume:
         """Bytes of an open file. Raises UnavailableError, SetupError, PosixError."""
         return await self._files.read(handle, offset, size)
 
-    async def write(self, handle: int, offset: int, data: bytes) -> int:
+    async def write(self, handle: int, offset: int, data: bytes, more_time: MoreTime = patient) -> int:
         """Put bytes into an open file. Raises UnavailableError, SetupError, PosixError."""
         try:
-            return await self._files.write(handle, offset, data)
+            return await self._files.write(handle, offset, data, more_time)
         finally:
             self.generation += 1
 
-    async def fsync(self, handle: int, datasync: bool) -> None:
+    async def fsync(self, handle: int, datasync: bool, more_time: MoreTime = patient) -> None:
         """Make a file's content, attributes and names durable. Raises SetupError, UnavailableError."""
-        await self._files.fsync(handle)
+        await self._files.fsync(handle, more_time)
 
     async def release(self, handle: int) -> None:
         """Close a handle."""
@@ -330,9 +340,9 @@ class Volume:
         """Tell watchers, in the background, what is too much for one moment."""
         await self._stale.run()
 
-    async def _truncate(self, node: Node, size: int, handle: int | None) -> None:
+    async def _truncate(self, node: Node, size: int, handle: int | None, more_time: MoreTime = patient) -> None:
         try:
-            await self._files.truncate(node, size, handle)
+            await self._files.truncate(node, size, handle, more_time)
         finally:
             self.generation += 1
 

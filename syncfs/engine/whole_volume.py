@@ -15,9 +15,11 @@ from syncfs.engine.posix import (
     Caller,
     Invalidation,
     Listed,
+    MoreTime,
     Opened,
     RenameFlags,
     StatFs,
+    patient,
 )
 from syncfs.engine.volume import LISTING, Volume
 from syncfs.index.index import ROOT_INO
@@ -115,18 +117,26 @@ class WholeVolume:
         self._now.rmdir(parent, name)
 
     async def rename(
-        self, old_parent: int, old_name: bytes, new_parent: int, new_name: bytes, flags: RenameFlags
+        self,
+        old_parent: int,
+        old_name: bytes,
+        new_parent: int,
+        new_name: bytes,
+        flags: RenameFlags,
+        more_time: MoreTime = patient,
     ) -> None:
         """Move a name. Raises PosixError."""
         for parent, name in ((old_parent, old_name), (new_parent, new_name)):
             if parent & PAST_BIT or (name == TOP_NAME and parent == ROOT_INO):
                 raise PosixError(errno.EROFS)
-        await self._now.rename(old_parent, old_name, new_parent, new_name, flags)
+        await self._now.rename(old_parent, old_name, new_parent, new_name, flags, more_time)
 
-    async def setattr(self, ino: int, change: AttributeChange, handle: int | None) -> Attributes:
+    async def setattr(
+        self, ino: int, change: AttributeChange, handle: int | None, more_time: MoreTime = patient
+    ) -> Attributes:
         """Change attributes. Raises PosixError, UnavailableError."""
         _require_present(ino)
-        return await self._now.setattr(ino, change, handle)
+        return await self._now.setattr(ino, change, handle, more_time)
 
     def getxattr(self, ino: int, name: bytes) -> bytes:
         """The value of an extended attribute. Raises PosixError."""
@@ -168,15 +178,15 @@ class WholeVolume:
         """Bytes of an open file. Raises UnavailableError, SetupError, PosixError."""
         return await (self._past if handle & PAST_BIT else self._now).read(handle, offset, size)
 
-    async def write(self, handle: int, offset: int, data: bytes) -> int:
+    async def write(self, handle: int, offset: int, data: bytes, more_time: MoreTime = patient) -> int:
         """Put bytes into an open file. Raises UnavailableError, SetupError, PosixError."""
         _require_present(handle)
-        return await self._now.write(handle, offset, data)
+        return await self._now.write(handle, offset, data, more_time)
 
-    async def fsync(self, handle: int, datasync: bool) -> None:
+    async def fsync(self, handle: int, datasync: bool, more_time: MoreTime = patient) -> None:
         """Make a file's content, attributes and names durable. Raises SetupError, UnavailableError."""
         if not handle & PAST_BIT:
-            await self._now.fsync(handle, datasync)
+            await self._now.fsync(handle, datasync, more_time)
 
     async def release(self, handle: int) -> None:
         """Close a handle."""

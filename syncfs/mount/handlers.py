@@ -169,7 +169,7 @@ class Handlers:
             asked,
             lambda: self._known.is_written(ino),
         )
-        attributes = await self._volume.setattr(ino, change, handle)
+        attributes = await self._volume.setattr(ino, change, handle, self.workers.current.more_time)
         if change.mode is not None and self._xattrs.acls:
             self._xattrs.follow_mode(ino, change.mode)
         return self._attributes(attributes)
@@ -229,7 +229,8 @@ class Handlers:
             known_flags = RenameFlags(flags & ~WHITEOUT)
         except ValueError:
             raise PosixError(errno.EINVAL) from None
-        await self._volume.rename(old_parent, old_name, new_parent, _checked(new_name), known_flags)
+        more_time = self.workers.current.more_time
+        await self._volume.rename(old_parent, old_name, new_parent, _checked(new_name), known_flags, more_time)
         if new_parent != old_parent:
             self._tell_of_parents((old_parent, old_name), (new_parent, new_name))
         if flags & WHITEOUT:
@@ -279,12 +280,12 @@ class Handlers:
         data = request.body[protocol.READ_IN.size :].tobytes()
         if len(data) != size:
             raise PosixError(errno.EIO)
-        return protocol.size_reply(await self._volume.write(handle, offset, data))
+        return protocol.size_reply(await self._volume.write(handle, offset, data, self.workers.current.more_time))
 
     @in_time
     async def fsync(self, request: Request) -> bytes:
         handle, flags = protocol.HANDLE_IN.unpack_from(request.body)
-        await self._volume.fsync(handle, bool(flags & protocol.DATASYNC))
+        await self._volume.fsync(handle, bool(flags & protocol.DATASYNC), self.workers.current.more_time)
         return DONE
 
     @to_the_end

@@ -3,12 +3,25 @@
 Plain functions answer at once from memory or the index. Coroutines may wait for the network or the disk; each is
 cancelled when its request's deadline comes, and leaves nothing half done. All of them raise PosixError with the errno
 for the program, or another SyncfsError, which `errnos` translates. State is published before `watch` callbacks run.
+Those that get a `more_time` may have to store what was written before, which has no bound: they call it while that goes
+on, and the deadline begins anew.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from syncfs.engine.posix import AttributeChange, Attributes, Caller, Invalidation, Listed, Opened, RenameFlags, StatFs
+from syncfs.engine.posix import (
+    AttributeChange,
+    Attributes,
+    Caller,
+    Invalidation,
+    Listed,
+    MoreTime,
+    Opened,
+    RenameFlags,
+    StatFs,
+    patient,
+)
 
 Buffer = bytes | bytearray | memoryview
 
@@ -81,7 +94,13 @@ class Volume(Protocol):
         """Calls back, in the loop, for every change that did not come through the mount."""
 
     async def rename(
-        self, old_parent: int, old_name: bytes, new_parent: int, new_name: bytes, flags: RenameFlags
+        self,
+        old_parent: int,
+        old_name: bytes,
+        new_parent: int,
+        new_name: bytes,
+        flags: RenameFlags,
+        more_time: MoreTime = patient,
     ) -> None:
         """Moves a name, over another one where there is one; see renameat2(2)."""
 
@@ -94,16 +113,18 @@ class Volume(Protocol):
     async def read(self, handle: int, offset: int, size: int) -> Buffer:
         """At most `size` bytes; fewer only at the end of the file."""
 
-    async def write(self, handle: int, offset: int, data: bytes) -> int:
+    async def write(self, handle: int, offset: int, data: bytes, more_time: MoreTime = patient) -> int:
         """Writes; the number of bytes taken."""
 
-    async def fsync(self, handle: int, datasync: bool) -> None:
+    async def fsync(self, handle: int, datasync: bool, more_time: MoreTime = patient) -> None:
         """Returns when what was written survives a loss of power."""
 
     async def release(self, handle: int) -> None:
         """Ends a handle and makes what was written through it a version; never cancelled."""
 
-    async def setattr(self, ino: int, change: AttributeChange, handle: int | None) -> Attributes:
+    async def setattr(
+        self, ino: int, change: AttributeChange, handle: int | None, more_time: MoreTime = patient
+    ) -> Attributes:
         """Changes attributes, the size among them."""
 
     async def sync_directory(self) -> None:

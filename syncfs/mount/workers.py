@@ -10,7 +10,8 @@ none. After a request the device is watched for SPIN_S before trio is asked to w
 after another comes back within microseconds. Spinning stops after a miss until requests come quickly again.
 
 *Deadlines.* A worker runs in one cancel scope of its own whose deadline is set only when a handler suspends, so a
-handler that never suspends pays nothing. A scope whose deadline came has served: the worker goes on with a new one.
+handler that never suspends pays nothing. It begins anew whenever the handler hears that what it waits for goes on. A
+scope whose deadline came has served: the worker goes on with a new one.
 """
 
 import math
@@ -56,6 +57,11 @@ class Worker:
         """The handler suspends: its deadline starts to run."""
         if self._limit is not None and not self._armed:
             self._armed = True
+            self.scope.deadline = trio.current_time() + self._limit
+
+    def more_time(self) -> None:
+        """What the handler waits for goes on: its deadline begins anew."""
+        if self._armed and self._limit is not None and not self.scope.cancel_called:
             self.scope.deadline = trio.current_time() + self._limit
 
     def unlimit(self) -> None:

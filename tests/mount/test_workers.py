@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.lowlevel
 from trio.testing import MockClock
 
 from syncfs.mount.device import UnmountedError
@@ -176,6 +177,41 @@ async def test_a_deadline_runs_from_the_first_suspension_and_spends_the_worker(
         await trio.sleep(100)
         pipe.request(b"qz")
     assert [(what, round(at - start)) for what, at in outcomes] == [(b"late", 30), (b"s", 35), (b"q", 110), (b"z", 110)]
+
+
+async def test_a_deadline_begins_anew_while_what_is_waited_for_goes_on(pipe: Pipe, autojump_clock: MockClock) -> None:
+    outcomes: list[tuple[bytes, float]] = []
+
+    async def handler(what: bytes) -> None:
+        worker = pipe.workers.current
+        worker.more_time()  # before there is a deadline
+        worker.limit(30)
+        try:
+            worker.more_time()  # before it runs
+            for _ in range(4):
+                await trio.sleep(20)
+                worker.more_time()
+            if what == b"n":
+                await trio.sleep_forever()
+            outcomes.append((what, trio.current_time()))
+        except trio.Cancelled:
+            if not worker.expired:
+                raise
+            worker.more_time()  # too late
+            outcomes.append((b"late", trio.current_time()))
+        finally:
+            worker.unlimit()
+            worker.more_time()  # nobody waits any more
+
+    start = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pipe.main, handler)
+        pipe.request(b"n")
+        await trio.lowlevel.checkpoint()
+        pipe.request(b"s")
+        await trio.sleep(200)
+        pipe.request(b"z")
+    assert [(what, round(at - start)) for what, at in outcomes] == [(b"s", 80), (b"late", 110), (b"z", 280)]
 
 
 async def test_cancelling_from_outside_is_not_a_deadline(pipe: Pipe, autojump_clock: MockClock) -> None:

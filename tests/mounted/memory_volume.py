@@ -23,9 +23,11 @@ from syncfs.engine.posix import (
     InodeChanged,
     Invalidation,
     Listed,
+    MoreTime,
     Opened,
     RenameFlags,
     StatFs,
+    patient,
 )
 from syncfs.model.errors import PosixError, UnavailableError
 
@@ -149,7 +151,13 @@ class MemoryVolume:
         self._remove(directory, name)
 
     async def rename(
-        self, old_parent: int, old_name: bytes, new_parent: int, new_name: bytes, flags: RenameFlags
+        self,
+        old_parent: int,
+        old_name: bytes,
+        new_parent: int,
+        new_name: bytes,
+        flags: RenameFlags,
+        more_time: MoreTime = patient,
     ) -> None:
         source, target = self._directory(old_parent), self._directory(new_parent)
         node = self._entry(source, old_name)
@@ -195,7 +203,7 @@ class MemoryVolume:
         await self._trouble(node)
         return bytes(node.content[offset : offset + size])
 
-    async def write(self, handle: int, offset: int, data: bytes) -> int:
+    async def write(self, handle: int, offset: int, data: bytes, more_time: MoreTime = patient) -> int:
         self._count("write")
         node = self._handles[handle][0]
         await self._trouble(node)
@@ -206,7 +214,7 @@ class MemoryVolume:
         self._shown[node.ino] = node.version
         return len(data)
 
-    async def fsync(self, handle: int, datasync: bool) -> None:
+    async def fsync(self, handle: int, datasync: bool, more_time: MoreTime = patient) -> None:
         self._count("fsync")
 
     async def sync_directory(self) -> None:
@@ -217,7 +225,9 @@ class MemoryVolume:
         self.released.append(node.ino)
         self._drop_orphan(node)
 
-    async def setattr(self, ino: int, change: AttributeChange, handle: int | None) -> Attributes:
+    async def setattr(
+        self, ino: int, change: AttributeChange, handle: int | None, more_time: MoreTime = patient
+    ) -> Attributes:
         self._count("setattr")
         node = self._node(ino)
         if change.size is not None and change.size != len(node.content):
