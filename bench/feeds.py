@@ -19,9 +19,10 @@ import trio
 from syncfs.crypto.vault import Vault
 from syncfs.discovery.memory import MemoryLan
 from syncfs.engine.computer import Computer
-from syncfs.engine.posix import Caller
+from syncfs.engine.opening import open_share
 from syncfs.engine.setup import create_share, join_share
-from syncfs.engine.share import Share, open_share
+from syncfs.engine.share import Share
+from syncfs.engine.tree.posix import Caller
 from syncfs.model.ids import NodeId
 from syncfs.model.records import NodeRecord
 from syncfs.transport.memory import MemoryNetwork

@@ -16,7 +16,7 @@ from typing import Final, Protocol, TypeVar
 
 import trio
 
-from syncfs.engine.posix import AttributeChange, Attributes, Caller
+from syncfs.engine.tree.posix import AttributeChange, Attributes, Caller
 from syncfs.model.errors import PosixError, SetupError, UsageError
 
 T = TypeVar("T")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import trio
 
-from syncfs.engine.owners import OwnerChoice
-from syncfs.engine.whole_volume import WholeVolume
+from syncfs.engine.history.whole_volume import WholeVolume
+from syncfs.engine.tree.owners import OwnerChoice
 from syncfs.mount.options import MountOptions
 from syncfs.mount.session import Mounted, serve_mount
 

@@ -7,12 +7,12 @@ returns, so that whoever reads it needs no second parser. An empty value takes t
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from syncfs.engine.brake import DEFAULT as DEFAULT_BRAKE
-from syncfs.engine.brake import SETTING as BRAKE
-from syncfs.engine.brake import parse_limits
-from syncfs.engine.retention import DEFAULT as DEFAULT_RETENTION
-from syncfs.engine.retention import SETTING as RETENTION
-from syncfs.engine.retention import parse_policy
+from syncfs.engine.keeping.retention import DEFAULT as DEFAULT_RETENTION
+from syncfs.engine.keeping.retention import SETTING as RETENTION
+from syncfs.engine.keeping.retention import parse_policy
+from syncfs.engine.replication.brake import DEFAULT as DEFAULT_BRAKE
+from syncfs.engine.replication.brake import SETTING as BRAKE
+from syncfs.engine.replication.brake import parse_limits
 from syncfs.model.errors import UsageError
 
 SOURCES = ("lan",)

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import trio
 
-from syncfs.engine.feed import OWN_FEED_SENTENCE
+from syncfs.engine.feeds.feed import OWN_FEED_SENTENCE
+from syncfs.engine.opening import open_share
 from syncfs.engine.rebuilding import rebuild_index
 from syncfs.engine.setup import open_member
-from syncfs.engine.share import Share, open_share
+from syncfs.engine.share import Share
 from syncfs.model.errors import BadChunkError, SyncfsError
 from syncfs.model.ids import Address
 from syncfs.model.places import Place

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import trio
 
+from syncfs.engine.keeping.packing import Packer
 from syncfs.index.index import Index
 from syncfs.store.disk import DiskStore
 
@@ -22,12 +23,13 @@ class Healer:
     """Writes anew what the disk refused."""
 
     def __init__(
-        self, index: Index, store: DiskStore, commit: Callable[[], None], healed: Callable[[], None],
-        report: Callable[[Exception], None],
+        self, index: Index, store: DiskStore, packer: Packer, commit: Callable[[], None],
+        healed: Callable[[], None], report: Callable[[Exception], None],
     ) -> None:  # fmt: skip
         """`healed` hears of each success, `report` of each try that failed."""
         self._index = index
         self._store = store
+        self._packer = packer
         self._commit = commit
         self._healed = healed
         self._report = report
@@ -62,14 +64,6 @@ class Healer:
         self._healed()
 
     async def _renew_store(self) -> None:
-        doubtful = self._store.in_doubt()
-        if doubtful is None:
-            return
-        copied = await trio.to_thread.run_sync(self._store.renew, doubtful)
-        self._store.believe(doubtful, copied)
-        emptied = self._store.emptied()
-        self._commit()
-        await trio.to_thread.run_sync(self._index.database.sync)
-        await trio.to_thread.run_sync(self._store.unlink, emptied)
-        _log.warning("chunks were written anew, since the disk had refused to write some of them")
-        self._healed()
+        if await self._packer.renew():
+            _log.warning("chunks were written anew, since the disk had refused to write some of them")
+            self._healed()

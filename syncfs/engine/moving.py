@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 
 import trio
 
-from syncfs.engine.chunks import ChunkCache
-from syncfs.engine.content import Content
-from syncfs.engine.fetch import Fetcher
-from syncfs.engine.files import Files
+from syncfs.engine.chunks.cache import ChunkCache
+from syncfs.engine.chunks.content import Content
+from syncfs.engine.chunks.fetch import Fetcher
+from syncfs.engine.writing.files import Files
 from syncfs.index.index import Index
 from syncfs.model.chunking import chunk_count, chunk_span
 from syncfs.model.manifest import is_hole

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from syncfs.crypto.identity import device_id
 from syncfs.crypto.sealing import check_address
-from syncfs.engine.feed import OWN_FEED_LOST
-from syncfs.engine.holding import held_mark
+from syncfs.engine.feeds.feed import OWN_FEED_LOST
+from syncfs.engine.replication.holding import held_mark
 from syncfs.engine.setup import Member
 from syncfs.index.index import Index
 from syncfs.index.salvage import Salvaged, salvage

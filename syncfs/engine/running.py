@@ -6,11 +6,11 @@ from typing import Protocol
 
 import trio
 
-from syncfs.engine.owners import OwnerChoice
+from syncfs.engine.history.whole_volume import WholeVolume
+from syncfs.engine.opening import open_share
 from syncfs.engine.service import RunningShare
-from syncfs.engine.share import open_share
-from syncfs.engine.volume import Volume
-from syncfs.engine.whole_volume import WholeVolume
+from syncfs.engine.tree.owners import OwnerChoice
+from syncfs.engine.tree.volume import Volume
 from syncfs.transport.streams import Network
 from syncfs.transport.tcp import TcpNetwork
 

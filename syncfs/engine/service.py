@@ -4,14 +4,14 @@ import os
 from datetime import UTC, datetime
 
 from syncfs.crypto.vault import Vault
-from syncfs.engine.brake import DEFAULT as DEFAULT_BRAKE
-from syncfs.engine.brake import SETTING as BRAKE
-from syncfs.engine.brake import parse_limits
 from syncfs.engine.checking import check_open_share
-from syncfs.engine.feed import OWN_FEED_SENTENCE
-from syncfs.engine.log import log
+from syncfs.engine.feeds.feed import OWN_FEED_SENTENCE
+from syncfs.engine.history.log import log
+from syncfs.engine.keeping.retention import SETTING as RETENTION
 from syncfs.engine.moving import Moving
-from syncfs.engine.retention import SETTING as RETENTION
+from syncfs.engine.replication.brake import DEFAULT as DEFAULT_BRAKE
+from syncfs.engine.replication.brake import SETTING as BRAKE
+from syncfs.engine.replication.brake import parse_limits
 from syncfs.engine.share import Share
 from syncfs.model.errors import UsageError
 from syncfs.model.records import SettingRecord
@@ -206,5 +206,5 @@ class RunningShare:
         report = await (share.collector if share.store_collector is None else share.store_collector).collect()
         if share.condenser is not None:
             await share.condenser.condense()
-        await self._share.give_back()
+        await self._share.packer.give_back()
         return report

@@ -13,10 +13,10 @@ from syncfs.crypto.keys import Role, ShareKeys, derive_keys, with_public
 from syncfs.crypto.secrets import Secret, format_secret, is_link, new_writer_secret, parse_link, parse_secret
 from syncfs.crypto.vault import Vault, VaultShare
 from syncfs.engine.computer import Computer, this_computer
-from syncfs.engine.feed import Feed
-from syncfs.engine.holding import ARMED
-from syncfs.engine.owners import OwnerChoice, OwnerView
-from syncfs.engine.retention import SETTING as RETENTION
+from syncfs.engine.feeds.feed import Feed
+from syncfs.engine.keeping.retention import SETTING as RETENTION
+from syncfs.engine.replication.holding import ARMED
+from syncfs.engine.tree.owners import OwnerChoice, OwnerView
 from syncfs.index.index import Index
 from syncfs.model.errors import NameTakenError, SetupError
 from syncfs.model.ids import ROOT_NODE

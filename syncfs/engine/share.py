@@ -1,13 +1,11 @@
 """One share, assembled: index, store, feed, volume, peers, and the tasks that keep them going.
 
-`open_share` is a ladder of contexts: what was opened last is closed first, and leaving the block ends every task. A
-share can be opened without its network, for importing a tree or checking.
+It is opened and closed in opening.py.
 """
 
 import logging
 import os
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,36 +19,37 @@ from syncfs.discovery.directory import Directory
 from syncfs.discovery.fixed import FixedPeers
 from syncfs.discovery.lan import LanSource
 from syncfs.discovery.sighting import Announcement, Endpoint, Source
-from syncfs.engine.brake import DEFAULT as DEFAULT_BRAKE
-from syncfs.engine.brake import SETTING as BRAKE
-from syncfs.engine.brake import parse_limits
-from syncfs.engine.chunks import ChunkCache
-from syncfs.engine.clocks import Clocks
-from syncfs.engine.collecting import Collector
-from syncfs.engine.computer import Computer, this_computer
-from syncfs.engine.condensing import Condenser
-from syncfs.engine.feed import OWN_FEED_LOST, OWN_FEED_SENTENCE, Feed
-from syncfs.engine.fetch import Fetcher
-from syncfs.engine.files import Files
-from syncfs.engine.filling import StoreFiller
+from syncfs.engine.chunks.cache import ChunkCache
+from syncfs.engine.chunks.fetch import Fetcher
+from syncfs.engine.chunks.filling import StoreFiller
+from syncfs.engine.chunks.siblings import Siblings
+from syncfs.engine.computer import Computer
+from syncfs.engine.feeds.condensing import Condenser
+from syncfs.engine.feeds.feed import OWN_FEED_SENTENCE, Feed
+from syncfs.engine.feeds.returning import Returner
 from syncfs.engine.healing import Healer
-from syncfs.engine.history import History
-from syncfs.engine.holding import Holding
-from syncfs.engine.journals import SLACK_BYTES, Journals
-from syncfs.engine.openfile import OpenFile
-from syncfs.engine.owners import OwnerChoice, OwnerView
-from syncfs.engine.past_view import PastView
-from syncfs.engine.peers import Peers
-from syncfs.engine.posix import StatFs
-from syncfs.engine.replication import Replicator
-from syncfs.engine.returning import Returner
-from syncfs.engine.serving import Server
-from syncfs.engine.settling import DIRTY_BYTES
-from syncfs.engine.setup import Member, keep_learnt, open_member
-from syncfs.engine.siblings import Siblings
-from syncfs.engine.store_collecting import StoreCollector
-from syncfs.engine.volume import Volume
-from syncfs.engine.whole_volume import WholeVolume
+from syncfs.engine.history.history import History
+from syncfs.engine.history.past_view import PastView
+from syncfs.engine.history.whole_volume import WholeVolume
+from syncfs.engine.keeping.collecting import Collector
+from syncfs.engine.keeping.packing import Packer
+from syncfs.engine.keeping.store_collecting import StoreCollector
+from syncfs.engine.replication.brake import DEFAULT as DEFAULT_BRAKE
+from syncfs.engine.replication.brake import SETTING as BRAKE
+from syncfs.engine.replication.brake import parse_limits
+from syncfs.engine.replication.clocks import Clocks
+from syncfs.engine.replication.holding import Holding
+from syncfs.engine.replication.peers import Peers
+from syncfs.engine.replication.replicator import Replicator
+from syncfs.engine.replication.serving import Server
+from syncfs.engine.setup import Member, keep_learnt
+from syncfs.engine.tree.owners import OwnerView
+from syncfs.engine.tree.posix import StatFs
+from syncfs.engine.tree.volume import Volume
+from syncfs.engine.writing.files import Files
+from syncfs.engine.writing.journals import SLACK_BYTES, Journals
+from syncfs.engine.writing.openfile import OpenFile
+from syncfs.engine.writing.settling import DIRTY_BYTES
 from syncfs.index.database import CHECKPOINT_BYTES
 from syncfs.index.index import Changes, Index
 from syncfs.index.presence import Presence
@@ -59,7 +58,6 @@ from syncfs.model.ids import Address
 from syncfs.store.disk import DiskStore
 from syncfs.transport.link import Link
 from syncfs.transport.streams import Network, local_port, parse_endpoint
-from syncfs.transport.tcp import TcpNetwork
 from syncfs.wire.credentials import Credentials
 
 CARRIED_SALT = "carried_salt"
@@ -68,8 +66,6 @@ TIDY_SECONDS = 1.0
 """How often what peers sent is committed, and the log is looked at; only while something changes."""
 OPEN_FILE_SECONDS = 30.0
 """A file that is written all the time gets a version so often, though nobody closes it."""
-FLUSH_SECONDS = 30.0
-"""Closing a share waits so long for what was written, and as long as chunks of it are being sealed."""
 DRAIN_SECONDS = 2.0
 FIRST_TREE_SECONDS = 5.0
 WHOLE_TREE_SECONDS = 60.0
@@ -153,7 +149,8 @@ class Share:
         self.history = History(index, self.feed, self.files, self.volume, self.replicator, self.chunks.is_here)
         self.collector = Collector(index, self._in_use, self.chunks, store, computer.wall, self.commit, self.feed)
         self.chunks.wrote = self.collector.wrote
-        self.healer = Healer(index, store, self.commit, self._healed, self._report)
+        self.packer = Packer(index, store, self.commit)
+        self.healer = Healer(index, store, self.packer, self.commit, self._healed, self._report)
         self.condenser = None if self.feed is None else Condenser(index, self.feed, self.feed.read, computer.wall)
         self.returner = None if read is None else Returner(index, self.feed, read, self._theirs_changed, computer.wall)
         self._past = PastView(index, self.chunks, owners, computer.wall, lambda: self.collector.policy)
@@ -389,30 +386,12 @@ class Share:
                     await self.feed.age()
                 self.commit()
                 self.problem = OWN_FEED_SENTENCE if self.own_feed_lost else ""
-                await self._compact()
+                await self.packer.compact()
                 if self.index.database.log_bytes() > CHECKPOINT_BYTES:
                     await trio.to_thread.run_sync(self.index.database.checkpoint)
             except Exception as error:
                 self._report(error)
                 self._wake_tidy()
-
-    async def give_back(self) -> None:
-        """Rewrite all packs that are mostly dead space. Raises SetupError, DamageError."""
-        while await self._compact():
-            await trio.lowlevel.checkpoint()
-
-    async def _compact(self) -> bool:
-        """Rewrite one pack that is mostly dead space; false if there is none."""
-        wasteful = self.store.wasteful()
-        if wasteful is None:
-            return False
-        copied = await trio.to_thread.run_sync(self.store.copy_live, wasteful)
-        self.store.adopt(wasteful, copied)
-        emptied = self.store.emptied()
-        self.commit()
-        await trio.to_thread.run_sync(self.index.database.sync)
-        await trio.to_thread.run_sync(self.store.unlink, emptied)
-        return True
 
     def _in_use(self) -> list[tuple[int, bytes, list[bytes]]]:
         return self.files.in_use() + self._past.in_use()
@@ -436,64 +415,3 @@ class Share:
             on = self._computer
             sources.append(LanSource(lambda: on.wall() / 1e9, on.random, on.dice))
         return sources
-
-
-@asynccontextmanager
-async def open_share(
-    home: Path, name: str, owners: OwnerChoice | None = None, computer: Computer | None = None,
-    limits: Limits = Limits(),
-) -> AsyncIterator[Share]:  # fmt: skip
-    """Open a share of this home. Raises UnknownShareError, SetupError, BusyError, DamageError, NewerFormatError."""
-    computer = computer or this_computer()
-    member = open_member(home, name, computer.random)
-    member.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lost = not (member.directory / "index.db").exists()
-    with Index(member.directory / "index.db") as index:
-        if lost and member.may_write:
-            index.feeds.set_number(OWN_FEED_LOST, 1)
-            index.database.commit()  # or a process that is killed now would leave an index that does not say so
-        presence = Presence(index.database)
-        with DiskStore(member.directory, presence) as store:
-            killed = store.unclean
-            if killed:
-                known, now = presence.totals().chunks, computer.wall()
-                if gone := store.recover(now).lost:
-                    _log.warning("%d chunks, written last and promised to nobody, had not reached the disk", gone)
-                if known:
-                    index.past.add_loose_of(now)
-            _keep_own_certificate(index, member)
-            async with trio.open_nursery() as nursery:
-                view = OwnerView(owners or OwnerChoice())
-                share = Share(home, member, index, presence, store, nursery, view, computer, killed, limits)
-                nursery.start_soon(share.healer.run)
-                nursery.start_soon(share.run_tasks)
-                try:
-                    if share.feed is not None and not share.feed.lost:
-                        await share.recover()
-                    yield share
-                finally:
-                    with trio.move_on_after(FLUSH_SECONDS, shield=True) as scope:
-                        share.files.settler.cutter.sealed = partial(_more_time, scope)
-                        await share.flush()
-                        await share.drain()
-                    share.journals.close()
-                    nursery.cancel_scope.cancel()
-            presence.write_touches()
-            index.database.commit()
-
-
-def _more_time(scope: trio.CancelScope) -> None:
-    scope.deadline = max(scope.deadline, trio.current_time() + FLUSH_SECONDS)
-
-
-def _keep_own_certificate(index: Index, member: Member) -> None:
-    if member.certificate is not None:
-        certificate = decode_certificate(member.certificate)
-        index.feeds.add_device(
-            certificate.device, certificate.device_public, certificate.name, certificate.role, member.certificate
-        )
-
-
-async def with_network(share: Share) -> None:
-    """Bring a share onto the real network."""
-    await share.go_online(TcpNetwork())

@@ -1,7 +1,7 @@
 """Nodes that are over: gone from the tree for so long that nobody needs to be told of them any more.
 
 The rows of a node that is over stay; that is what keeps it from coming back by a record that was under way for years.
-What ends is that its records are told to others (engine/condensing.py).
+What ends is that its records are told to others (engine/feeds/condensing.py).
 """
 
 from collections.abc import Iterable, Sequence

@@ -2,10 +2,10 @@
 
 The winning records have their rows in `nodes` and `links`; only when one is replaced, or comes too late to win, is a
 row written here. So a file that never changes costs nothing. All rows follow from the records alone, whatever the order
-in which they came, and which of them are old enough to go is the same on all peers (engine/retention.py).
+in which they came, and which of them are old enough to go is the same on all peers (engine/keeping/retention.py).
 
-Merged segments leave out by and by when a folder's entries changed (engine/ageing.py), so of that a peer that joined
-late knows less.
+Merged segments leave out by and by when a folder's entries changed (engine/feeds/ageing.py), so of that a peer that
+joined late knows less.
 """
 
 from collections.abc import Iterable, Sequence

@@ -30,7 +30,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
-from syncfs.engine.posix import AttributeChange, Attributes, InodeChanged, RenameFlags
+from syncfs.engine.tree.posix import AttributeChange, Attributes, InodeChanged, RenameFlags
 from syncfs.model.errors import PosixError
 from syncfs.mount import protocol
 from syncfs.mount.answers import Failures, at_once, in_time, to_the_end

@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from syncfs.engine.posix import EntryChanged, InodeChanged, Invalidation
+from syncfs.engine.tree.posix import EntryChanged, InodeChanged, Invalidation
 from syncfs.mount import protocol
 from syncfs.mount.device import Device
 from syncfs.mount.known import KernelView

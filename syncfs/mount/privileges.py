@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from syncfs.engine.posix import AttributeChange, Attributes
+from syncfs.engine.tree.posix import AttributeChange, Attributes
 from syncfs.model.errors import PosixError
 
 NOTHING: Final = AttributeChange()

@@ -9,7 +9,7 @@ import stat
 import struct
 from typing import Final, NamedTuple
 
-from syncfs.engine.posix import AttributeChange, Attributes, Caller, StatFs
+from syncfs.engine.tree.posix import AttributeChange, Attributes, Caller, StatFs
 
 LARGEST_WRITE: Final = 1 << 20
 LARGEST_REQUEST: Final = LARGEST_WRITE + 4096

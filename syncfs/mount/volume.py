@@ -10,18 +10,17 @@ on, and the deadline begins anew.
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from syncfs.engine.posix import (
+from syncfs.engine.tree.posix import (
     AttributeChange,
     Attributes,
     Caller,
     Invalidation,
     Listed,
-    MoreTime,
     Opened,
     RenameFlags,
     StatFs,
-    patient,
 )
+from syncfs.engine.writing.patience import MoreTime, patient
 
 Buffer = bytes | bytearray | memoryview
 

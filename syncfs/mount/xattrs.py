@@ -17,7 +17,7 @@ from typing import Final
 
 import pyfuse3
 
-from syncfs.engine.posix import AttributeChange, Caller
+from syncfs.engine.tree.posix import AttributeChange, Caller
 from syncfs.model.errors import PosixError
 from syncfs.mount import acl
 from syncfs.mount.volume import Volume

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from syncfs.engine.posix import AttributeChange, Attributes, Caller, Invalidation, Listed, Opened, StatFs
+from syncfs.engine.tree.posix import AttributeChange, Attributes, Caller, Invalidation, Listed, Opened, StatFs
 from syncfs.model.errors import PosixError
 
 

@@ -10,8 +10,8 @@ import trio.testing
 from syncfs.crypto.keys import derive_keys, secrets_of
 from syncfs.crypto.secrets import format_secret, parse_secret
 from syncfs.discovery.memory import MemoryLan
-from syncfs.engine.posix import AttributeChange, Caller
 from syncfs.engine.share import Share
+from syncfs.engine.tree.posix import AttributeChange, Caller
 from syncfs.transport.memory import MemoryNetwork
 from tests.simulation.diary import Diary
 from tests.simulation.ground import Disk, deterministic

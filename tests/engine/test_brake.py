@@ -9,10 +9,10 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncfs.engine.brake import DEFAULT, MINUTE, Harm, Recent, parse_limits, weigh
-from syncfs.engine.posix import RenameFlags
 from syncfs.engine.rebuilding import rebuild_index
+from syncfs.engine.replication.brake import DEFAULT, MINUTE, Harm, Recent, parse_limits, weigh
 from syncfs.engine.service import RunningShare
+from syncfs.engine.tree.posix import RenameFlags
 from syncfs.model.errors import UsageError
 from tests.engine.nodes import Nodes, delete, place_of, share_of, tell, tree, write
 from tests.simulation.node import Node

@@ -6,7 +6,7 @@ import trio
 
 from syncfs.discovery.directory import Directory
 from syncfs.discovery.sighting import LAN, Announcement, Endpoint, Sighting
-from syncfs.engine.peers import Peers
+from syncfs.engine.replication.peers import Peers
 from syncfs.model.ids import DeviceId
 from syncfs.transport.link import Link
 from syncfs.wire.messages import Message

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from syncfs.engine.checking import check_open_share
-from syncfs.engine.posix import Caller
+from syncfs.engine.opening import open_share
 from syncfs.engine.setup import create_share
-from syncfs.engine.share import Share, open_share
+from syncfs.engine.share import Share
+from syncfs.engine.tree.posix import Caller
 
 ME = Caller(0, 0)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from syncfs.engine.clocks import difference
+from syncfs.engine.replication.clocks import difference
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from syncfs.engine.posix import AttributeChange, Caller, RenameFlags
+from syncfs.engine.opening import open_share
 from syncfs.engine.setup import create_share
-from syncfs.engine.share import Share, open_share
+from syncfs.engine.share import Share
+from syncfs.engine.tree.posix import AttributeChange, Caller, RenameFlags
 from syncfs.model.ids import DeviceId
 from syncfs.model.records import INLINE, VersionRecord
 

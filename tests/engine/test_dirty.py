@@ -2,7 +2,7 @@
 
 import trio
 
-from syncfs.engine.dirty import Dirty
+from syncfs.engine.writing.dirty import Dirty
 from syncfs.model.chunking import KIB, chunk_start
 
 ENTRY = b"e" * 64

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncfs.engine.extents import ExtentMap
+from syncfs.engine.writing.extents import ExtentMap
 
 SIZE = 60
 steps = st.lists(

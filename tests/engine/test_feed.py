@@ -5,10 +5,10 @@ from pathlib import Path
 
 import trio
 
-from syncfs.engine.feed import Feed
-from syncfs.engine.posix import Caller
+from syncfs.engine.feeds.feed import Feed
+from syncfs.engine.opening import open_share
 from syncfs.engine.setup import create_share
-from syncfs.engine.share import open_share
+from syncfs.engine.tree.posix import Caller
 from syncfs.model.ids import DeviceId
 from syncfs.model.records import NodeRecord
 from syncfs.wire.head import decode_head

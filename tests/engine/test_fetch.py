@@ -5,7 +5,7 @@ from typing import NoReturn
 import pytest
 import trio
 
-from syncfs.engine.fetch import GRACE_SECONDS, Fetcher, Urgency
+from syncfs.engine.chunks.fetch import GRACE_SECONDS, Fetcher, Urgency
 from syncfs.model.errors import UnavailableError
 from syncfs.model.ids import Address
 

@@ -6,11 +6,12 @@ from random import Random
 
 import pytest
 
-from syncfs.engine import fresh
-from syncfs.engine.fresh import FreshChunks
-from syncfs.engine.posix import Caller
+from syncfs.engine.chunks import fresh
+from syncfs.engine.chunks.fresh import FreshChunks
+from syncfs.engine.opening import open_share
 from syncfs.engine.setup import create_share
-from syncfs.engine.share import Limits, open_share
+from syncfs.engine.share import Limits
+from syncfs.engine.tree.posix import Caller
 from syncfs.model.ids import Address
 
 ME = Caller(0, 0)

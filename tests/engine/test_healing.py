@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from syncfs.engine.posix import Caller
+from syncfs.engine.opening import open_share
 from syncfs.engine.service import RunningShare
 from syncfs.engine.setup import create_share
-from syncfs.engine.share import open_share
+from syncfs.engine.tree.posix import Caller
 from syncfs.model.errors import SetupError
 
 ME = Caller(0, 0)

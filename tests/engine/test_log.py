@@ -3,7 +3,7 @@
 import sqlite3
 from pathlib import Path
 
-from syncfs.engine.log import log
+from syncfs.engine.history.log import log
 from syncfs.engine.service import RunningShare
 from syncfs.index.index import Index
 from syncfs.index.schema import SCHEMA_VERSION

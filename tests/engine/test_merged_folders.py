@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import trio.testing
 
-from syncfs.engine.posix import AttributeChange, Caller, EntryChanged, InodeChanged, Invalidation, RenameFlags
+from syncfs.engine.opening import open_share
 from syncfs.engine.setup import create_share
-from syncfs.engine.share import Share, open_share
-from syncfs.engine.stale import PAGE
+from syncfs.engine.share import Share
+from syncfs.engine.tree.posix import AttributeChange, Caller, EntryChanged, InodeChanged, Invalidation, RenameFlags
+from syncfs.engine.tree.stale import PAGE
 from syncfs.model.errors import PosixError
 from syncfs.model.ids import ROOT_NODE, DeviceId
 from syncfs.model.records import Birth, LinkRecord, NodeRecord, Owner, Record, Times

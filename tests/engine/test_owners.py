@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from syncfs.engine.owners import Accounts, OwnerChoice, OwnerView
-from syncfs.engine.posix import AttributeChange, Caller
+from syncfs.engine.opening import open_share
 from syncfs.engine.setup import create_share
-from syncfs.engine.share import Share, open_share
+from syncfs.engine.share import Share
+from syncfs.engine.tree.owners import Accounts, OwnerChoice, OwnerView
+from syncfs.engine.tree.posix import AttributeChange, Caller
 from syncfs.index.nodes import Node
 from syncfs.model.ids import ROOT_NODE, DeviceId, NodeId
 from syncfs.model.records import Birth, LinkRecord, NodeRecord, Owner, Times

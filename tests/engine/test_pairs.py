@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from syncfs.engine.posix import AttributeChange, RenameFlags
+from syncfs.engine.tree.posix import AttributeChange, RenameFlags
 from syncfs.model.ids import DeviceId
 from tests.engine.nodes import ME, Nodes, place_of, share_of, tell
 from tests.model.test_pairs import EVERYTHING, LEAD, USUAL_MODES, Row, rows

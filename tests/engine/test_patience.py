@@ -10,10 +10,12 @@ import pytest
 import trio
 import trio.testing
 
-from syncfs.engine.chunks import ChunkCache
-from syncfs.engine.posix import AttributeChange, Caller, MoreTime, RenameFlags
+from syncfs.engine.chunks.cache import ChunkCache
+from syncfs.engine.opening import open_share
 from syncfs.engine.setup import create_share
-from syncfs.engine.share import Limits, Share, open_share
+from syncfs.engine.share import Limits, Share
+from syncfs.engine.tree.posix import AttributeChange, Caller, RenameFlags
+from syncfs.engine.writing.patience import MoreTime
 
 KIB = 1024
 MIB = 1024 * KIB

@@ -9,7 +9,7 @@ import trio
 from syncfs.discovery.directory import Directory
 from syncfs.discovery.fixed import FixedPeers
 from syncfs.discovery.sighting import Announcement, Endpoint
-from syncfs.engine.peers import Peers
+from syncfs.engine.replication.peers import Peers
 from syncfs.transport.link import Link
 from syncfs.transport.memory import MemoryNetwork, MemoryStream
 from syncfs.wire.messages import Have, Message

@@ -9,11 +9,11 @@ import pytest
 import trio
 import trio.testing
 
-from syncfs.engine.chunks import ChunkCache
-from syncfs.engine.content import Content
-from syncfs.engine.posix import AttributeChange, Caller, RenameFlags
+from syncfs.engine.chunks.cache import ChunkCache
+from syncfs.engine.chunks.content import Content
+from syncfs.engine.opening import open_share
 from syncfs.engine.setup import create_share
-from syncfs.engine.share import open_share
+from syncfs.engine.tree.posix import AttributeChange, Caller, RenameFlags
 from syncfs.model.chunking import chunk_start
 from syncfs.store.journal import Journal
 
@@ -115,7 +115,7 @@ async def test_a_journal_is_on_the_disk_only_after_the_version_and_the_name_that
         volume = share.volume
         _, handle = await volume.create(1, b"former", 0o644, os.O_RDWR, ME)
         await volume.fsync(handle, False)
-        monkeypatch.setattr("syncfs.engine.feed.GATHER_SECONDS", 3600)  # nothing is durable unless somebody asks
+        monkeypatch.setattr("syncfs.engine.feeds.feed.GATHER_SECONDS", 3600)  # nothing is durable unless somebody asks
         await volume.write(handle, 0, content)
         await volume.rename(1, b"former", 1, b"file", RenameFlags.NONE)
         await volume.write(handle, 500_000, b"x")

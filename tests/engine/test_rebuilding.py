@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from syncfs.engine.checking import check_closed
-from syncfs.engine.feed import OWN_FEED_LOST
-from syncfs.engine.posix import Caller, RenameFlags
+from syncfs.engine.feeds.feed import OWN_FEED_LOST
+from syncfs.engine.opening import open_share
 from syncfs.engine.rebuilding import rebuild_index
 from syncfs.engine.service import RunningShare
 from syncfs.engine.setup import create_share, open_member
-from syncfs.engine.share import Share, open_share
+from syncfs.engine.share import Share
+from syncfs.engine.tree.posix import Caller, RenameFlags
 from syncfs.model.errors import PosixError, UsageError
 from tests.engine.nodes import Nodes, place_of, share_of, tell, tree, write
 from tests.simulation.node import Node

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from syncfs.engine.posix import Caller
+from syncfs.engine.opening import open_share
 from syncfs.engine.setup import create_share
-from syncfs.engine.share import open_share
+from syncfs.engine.tree.posix import Caller
 from syncfs.model.errors import SetupError
 from syncfs.mount.errnos import errno_of
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from syncfs.engine.harm import restoring
-from syncfs.engine.log import log
-from syncfs.engine.posix import AttributeChange, RenameFlags
+from syncfs.engine.history.log import log
+from syncfs.engine.replication.harm import restoring
 from syncfs.engine.service import RunningShare
+from syncfs.engine.tree.posix import AttributeChange, RenameFlags
 from syncfs.model.errors import UsageError
 from tests.engine.nodes import ME, Nodes, delete, place_of, share_of, tell, tree, write
 from tests.engine.test_undo import a_moment

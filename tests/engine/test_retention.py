@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncfs.engine.retention import (
+from syncfs.engine.keeping.retention import (
     BURST,
     DAY,
     DEFAULT,

@@ -1,7 +1,7 @@
 """What a file's content takes: holes nothing, as far as a manifest shows them."""
 
-from syncfs.engine.dirty import Dirty
-from syncfs.engine.room import stored_bytes
+from syncfs.engine.tree.room import stored_bytes
+from syncfs.engine.writing.dirty import Dirty
 from syncfs.model.chunking import MAX_CHUNK, MIB, chunk_count, chunk_start
 from syncfs.model.manifest import FAN_OUT
 from syncfs.model.records import HOLE, INLINE

@@ -15,14 +15,15 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncfs.engine.chunks import ChunkCache
-from syncfs.engine.dirty import Dirty, Load
-from syncfs.engine.extents import PIECE_BYTES
-from syncfs.engine.feed import Feed
-from syncfs.engine.posix import AttributeChange, Caller
-from syncfs.engine.settling import OPEN_BYTES_PER_SECOND, OPEN_FACTOR, is_due
+from syncfs.engine.chunks.cache import ChunkCache
+from syncfs.engine.feeds.feed import Feed
+from syncfs.engine.opening import FLUSH_SECONDS, open_share
 from syncfs.engine.setup import create_share
-from syncfs.engine.share import FLUSH_SECONDS, Limits, Share, open_share
+from syncfs.engine.share import Limits, Share
+from syncfs.engine.tree.posix import AttributeChange, Caller
+from syncfs.engine.writing.dirty import Dirty, Load
+from syncfs.engine.writing.extents import PIECE_BYTES
+from syncfs.engine.writing.settling import OPEN_BYTES_PER_SECOND, OPEN_FACTOR, is_due
 
 ME = Caller(0, 0)
 KIB = 1024

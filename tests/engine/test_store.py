@@ -7,9 +7,9 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncfs.engine.claims import claimed, joined
+from syncfs.engine.feeds.claims import claimed, joined
+from syncfs.engine.keeping.store_collecting import GRACE
 from syncfs.engine.service import RunningShare
-from syncfs.engine.store_collecting import GRACE
 from syncfs.model.ids import Address, DeviceId
 from syncfs.wire.segment import Segment
 from tests.engine.nodes import Nodes, delete, share_of, tell, tree, write

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from syncfs.engine.finding import nanoseconds
-from syncfs.engine.putting import COMMIT_RECORDS
+from syncfs.engine.history.finding import nanoseconds
+from syncfs.engine.history.putting import COMMIT_RECORDS
 from syncfs.engine.share import Share
 from syncfs.index.log import Log
 from syncfs.model.ids import DeviceId, Stamp

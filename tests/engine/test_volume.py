@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from syncfs.crypto.sealing import SEGMENT_NONCE_BYTES
-from syncfs.engine.posix import AttributeChange, Attributes, Caller, InodeChanged, Invalidation
+from syncfs.engine.opening import open_share
 from syncfs.engine.setup import create_share
-from syncfs.engine.share import Share, open_share
-from syncfs.engine.volume import Volume
+from syncfs.engine.share import Share
+from syncfs.engine.tree.posix import AttributeChange, Attributes, Caller, InodeChanged, Invalidation
+from syncfs.engine.tree.volume import Volume
 from syncfs.model.ids import ROOT_NODE, DeviceId, LinkId
 from syncfs.model.records import INLINE, LinkRecord, VersionRecord
 from syncfs.wire.head import SegmentRef

@@ -3,7 +3,7 @@
 import errno
 import threading
 
-from syncfs.engine.posix import EntryChanged, InodeChanged
+from syncfs.engine.tree.posix import EntryChanged, InodeChanged
 from syncfs.mount.invalidation import Invalidator
 from syncfs.mount.known import ROOT, KernelView
 

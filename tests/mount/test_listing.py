@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from syncfs.engine.posix import Caller, Listed
+from syncfs.engine.opening import open_share
 from syncfs.engine.setup import create_share
-from syncfs.engine.share import open_share
-from syncfs.engine.volume import Volume
+from syncfs.engine.tree.posix import Caller, Listed
+from syncfs.engine.tree.volume import Volume
 from syncfs.mount import protocol
 from syncfs.mount.known import KernelView
 from syncfs.mount.listing import LARGEST_KEPT, Listing

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from syncfs.engine.posix import AttributeChange, Attributes, StatFs
+from syncfs.engine.tree.posix import AttributeChange, Attributes, StatFs
 from syncfs.mount import protocol
 from syncfs.mount.device import LONG, Device
 from syncfs.mount.protocol import Request

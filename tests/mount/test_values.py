@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncfs.engine.posix import AttributeChange, Attributes
+from syncfs.engine.tree.posix import AttributeChange, Attributes
 from syncfs.model.errors import PosixError
 from syncfs.mount import acl
 from syncfs.mount.privileges import without_privileges

@@ -15,7 +15,7 @@ from typing import Final
 
 import trio
 
-from syncfs.engine.posix import (
+from syncfs.engine.tree.posix import (
     AttributeChange,
     Attributes,
     Caller,
@@ -23,12 +23,11 @@ from syncfs.engine.posix import (
     InodeChanged,
     Invalidation,
     Listed,
-    MoreTime,
     Opened,
     RenameFlags,
     StatFs,
-    patient,
 )
+from syncfs.engine.writing.patience import MoreTime, patient
 from syncfs.model.errors import PosixError, UnavailableError
 
 PAGE: Final = 500

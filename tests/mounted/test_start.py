@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import trio
 
+from syncfs.engine.opening import open_share
 from syncfs.engine.setup import create_share
-from syncfs.engine.share import open_share
 from syncfs.model.ids import ROOT_NODE
 from syncfs.model.records import Birth, LinkRecord, NodeRecord, Owner, Record, Times, VersionRecord
 

@@ -1,6 +1,7 @@
 """The order of the layers and who may import what, as data, and a checker that reads a module's imports.
 
-Imports run one way, from a later storey to an earlier one; neighbours on one storey do not know each other.
+Imports run one way, from a later storey to an earlier one; neighbours on one storey do not know each other. So it is
+among the folders of the engine, and its own modules stand above them.
 """
 
 import ast
@@ -19,6 +20,15 @@ STOREYS: Final = (
     ("cli",),
 )
 _HEIGHT: Final = {layer: height for height, storey in enumerate(STOREYS) for layer in storey}
+
+ENGINE_STOREYS: Final = (
+    ("chunks", "feeds"),
+    ("writing", "replication", "keeping"),
+    ("tree",),
+    ("history",),
+    ("engine",),
+)
+_ENGINE_HEIGHT: Final = {folder: height for height, storey in enumerate(ENGINE_STOREYS) for folder in storey}
 
 SOLE_IMPORTERS: Final = {
     "cryptography": {"crypto"},
@@ -50,11 +60,10 @@ _IMPURE: Final = {"trio", "threading", "subprocess", "time", "random", "secrets"
 def violations(module: str, source: str, is_package: bool = False) -> list[str]:
     """Every import of `module` (dotted name) that breaks the rules, as `LINE: what is wrong`."""
     tree = ast.parse(source)
-    layer = layer_of(module)
     package = module if is_package else module.rpartition(".")[0]
     found = [(line, name) for line, name in _imports(tree, package)]
     found += [(line, name) for line, name in _attributes(tree) if _is_guarded(name)]
-    return [f"{line}: {wrong}" for line, name in found if (wrong := _judge(layer, name))]
+    return [f"{line}: {wrong}" for line, name in found if (wrong := _judge(module, name))]
 
 
 def layer_of(module: str) -> str | None:
@@ -63,9 +72,10 @@ def layer_of(module: str) -> str | None:
     return parts[1] if len(parts) > 1 and parts[1] in _HEIGHT else None
 
 
-def _judge(layer: str | None, name: str) -> str | None:
+def _judge(module: str, name: str) -> str | None:
+    layer = layer_of(module)
     if name.startswith("syncfs."):
-        return _judge_layer(layer, name)
+        return _judge_layer(layer, name) or _judge_folder(module, name)
     for guarded, importers in SOLE_IMPORTERS.items():
         if _within(name, guarded) and layer not in importers:
             return f"only {_listed(importers)} may import {guarded}"
@@ -78,12 +88,27 @@ def _judge(layer: str | None, name: str) -> str | None:
 
 def _judge_layer(layer: str | None, name: str) -> str | None:
     target = layer_of(name)
-    if target is None or layer is None or target == layer:
+    if target is None or layer is None:
         return None
-    if _HEIGHT[target] > _HEIGHT[layer]:
-        return f"{layer} may not import {target}, which is above it"
-    if _HEIGHT[target] == _HEIGHT[layer]:
-        return f"{layer} may not import {target}, its neighbour"
+    return _judge_heights(_HEIGHT, layer, target)
+
+
+def _judge_folder(module: str, name: str) -> str | None:
+    if layer_of(module) != "engine" or layer_of(name) != "engine":
+        return None
+    return _judge_heights(_ENGINE_HEIGHT, _folder_of(module), _folder_of(name))
+
+
+def _folder_of(module: str) -> str:
+    folder = module.split(".")[2] if module.count(".") > 1 else ""
+    return folder if folder in _ENGINE_HEIGHT else "engine"
+
+
+def _judge_heights(heights: dict[str, int], importer: str, target: str) -> str | None:
+    if heights[target] > heights[importer]:
+        return f"{importer} may not import {target}, which is above it"
+    if heights[target] == heights[importer] and target != importer:
+        return f"{importer} may not import {target}, its neighbour"
     return None
 
 

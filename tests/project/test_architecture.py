@@ -12,15 +12,15 @@ import pytest
 ROOT: Final = Path(__file__).resolve().parents[2]
 PAGE: Final = ROOT / "docs" / "architecture.md"
 UNITS: Final = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-BOUND: Final = re.compile(r"^\| ([^|]+) \| (\d+) ?(\w*) \| `(\w+)/(\w+)\.py` `(\w+)` \|$", re.MULTILINE)
+BOUND: Final = re.compile(r"^\| ([^|]+) \| (\d+) ?(\w*) \| `([\w/]+)\.py` `(\w+)` \|$", re.MULTILINE)
 
 
 def bounds() -> list[tuple[str, str, str, int]]:
     """The rows of the table of memory: what, module, constant, value."""
-    rows: list[tuple[str, str, str, str, str, str]] = BOUND.findall(PAGE.read_text())
+    rows: list[tuple[str, str, str, str, str]] = BOUND.findall(PAGE.read_text())
     return [
-        (what, f"syncfs.{layer}.{module}", name, int(number) * UNITS[unit])
-        for what, number, unit, layer, module, name in rows
+        (what, f"syncfs.{module.replace('/', '.')}", name, int(number) * UNITS[unit])
+        for what, number, unit, module, name in rows
     ]
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.project.layers import STOREYS, violations
+from tests.project.layers import ENGINE_STOREYS, STOREYS, violations
 
 PACKAGE = Path(__file__).parents[2] / "syncfs"
 
@@ -24,6 +24,8 @@ def test_no_module_breaks_the_order() -> None:
 def test_every_folder_has_its_storey() -> None:
     known = {layer for storey in STOREYS for layer in storey}
     assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} == known
+    folders = {folder for storey in ENGINE_STOREYS for folder in storey} - {"engine"}
+    assert {path.parent.name for path in PACKAGE.glob("engine/*/__init__.py")} == folders
 
 
 @pytest.mark.parametrize(
@@ -38,11 +40,11 @@ def test_every_folder_has_its_storey() -> None:
         ("syncfs.store.disk", "from syncfs.index import rows"),
         ("syncfs.mount.handlers", "from syncfs.control.commands import table"),
         ("syncfs.control.commands", "import syncfs.mount.handlers"),
-        ("syncfs.engine.volume", "import importlib\nimportlib.import_module('syncfs.cli.main')"),
-        ("syncfs.engine.volume", "from cryptography.hazmat.primitives import hashes"),
+        ("syncfs.engine.tree.volume", "import importlib\nimportlib.import_module('syncfs.cli.main')"),
+        ("syncfs.engine.tree.volume", "from cryptography.hazmat.primitives import hashes"),
         ("syncfs.store.disk", "from blake3 import blake3"),
         ("syncfs.store.disk", "import sqlite_utils"),
-        ("syncfs.engine.volume", "import pyfuse3"),
+        ("syncfs.engine.tree.volume", "import pyfuse3"),
         ("syncfs.discovery.lan", "import netifaces"),
         ("syncfs.discovery.lan", "import socket"),
         ("syncfs.discovery.lan", "from trio import socket"),
@@ -52,6 +54,9 @@ def test_every_folder_has_its_storey() -> None:
         ("syncfs.engine.share", "from trio import open_tcp_listeners"),
         ("syncfs.engine.share", "import asyncio"),
         ("syncfs.control.page", "import click"),
+        ("syncfs.engine.chunks.cache", "from syncfs.engine.writing import dirty"),
+        ("syncfs.engine.chunks.cache", "from syncfs.engine.feeds.feed import Feed"),
+        ("syncfs.engine.history.undo", "from syncfs.engine.share import Share"),
         ("syncfs.wire.session", "import time"),
         ("syncfs.model.merge", "import trio"),
     ],
@@ -72,6 +77,8 @@ def test_a_planted_violation_is_caught(module: str, source: str) -> None:
         ("syncfs.engine.share", "import trio\nasync def run():\n    async with trio.open_nursery():\n        pass"),
         ("syncfs.index.rows", "import sqlite_utils\nfrom . import schema\nfrom syncfs.wire.head import SignedHead"),
         ("syncfs.wire.head", "from .messages import Hello"),
+        ("syncfs.engine.share", "from syncfs.engine.history.history import History\nfrom syncfs.engine import setup"),
+        ("syncfs.engine.tree.volume", "from syncfs.engine.writing.files import Files\nfrom . import naming"),
     ],
 )
 def test_what_the_order_allows_passes(module: str, source: str) -> None:

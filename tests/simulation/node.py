@@ -9,8 +9,9 @@ import trio
 
 from syncfs.discovery.memory import MemoryLan
 from syncfs.engine.computer import Computer
+from syncfs.engine.opening import open_share
 from syncfs.engine.setup import create_share, join_share
-from syncfs.engine.share import Share, open_share
+from syncfs.engine.share import Share
 from syncfs.transport.memory import MemoryNetwork
 from tests.simulation.diary import Diary, described
 from tests.simulation.ground import Disk

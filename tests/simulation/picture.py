@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from syncfs.engine.content import Content
-from syncfs.engine.posix import Listed
+from syncfs.engine.chunks.content import Content
 from syncfs.engine.share import Share
+from syncfs.engine.tree.posix import Listed
 from syncfs.index.index import ROOT_INO
 from syncfs.model.errors import SyncfsError
 from syncfs.model.ids import DeviceId

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import trio
 
-from syncfs.engine.posix import AttributeChange, Attributes, Caller, Listed, RenameFlags
 from syncfs.engine.share import Share
+from syncfs.engine.tree.posix import AttributeChange, Attributes, Caller, Listed, RenameFlags
 from syncfs.index.index import ROOT_INO
 from syncfs.model.errors import PosixError, SyncfsError, UnavailableError
 from tests.simulation.diary import Diary

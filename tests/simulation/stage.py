@@ -10,8 +10,8 @@ import trio
 import trio.testing
 
 from syncfs.discovery.memory import MemoryLan
-from syncfs.engine.posix import Caller
 from syncfs.engine.share import Share
+from syncfs.engine.tree.posix import Caller
 from syncfs.model.errors import PosixError
 from syncfs.transport.memory import MemoryNetwork
 from tests.simulation.diary import Diary

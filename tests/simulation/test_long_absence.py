@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import pytest
 import trio
 
-from syncfs.engine.posix import RenameFlags
+from syncfs.engine.tree.posix import RenameFlags
 from syncfs.model.errors import PosixError
 from syncfs.model.ids import Stamp
 from tests.simulation.picture import picture

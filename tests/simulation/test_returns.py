@@ -3,8 +3,8 @@
 import pytest
 import trio
 
-from syncfs.engine.posix import AttributeChange, RenameFlags
 from syncfs.engine.service import RunningShare
+from syncfs.engine.tree.posix import AttributeChange, RenameFlags
 from syncfs.model.records import LinkRecord, Record, SettingRecord
 from syncfs.wire.segment import decode_segment
 from tests.simulation.stage import Stage, play

@@ -18,9 +18,9 @@ import trio
 import trio.testing
 
 from syncfs.discovery.memory import MemoryLan
-from syncfs.engine.brake import parse_limits
 from syncfs.engine.checking import check_open_share
-from syncfs.engine.retention import SETTING
+from syncfs.engine.keeping.retention import SETTING
+from syncfs.engine.replication.brake import parse_limits
 from syncfs.engine.share import Share
 from syncfs.model.errors import SyncfsError
 from syncfs.model.records import SettingRecord

@@ -1,0 +1,1 @@
+"""The past shown and put back: versions, old trees, the log, undo."""

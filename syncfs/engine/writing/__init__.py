@@ -1,0 +1,1 @@
+"""What is written to open files, until it is a version."""
