@@ -24,8 +24,8 @@ FIRST_WAIT = 1.0
 LONGEST_WAIT = 60.0
 WAIT_SPREAD = 1 / 3
 """The part of each wait that chance may take away."""
-STABLE = 10.0
-"""Seconds a link has to hold to count as a success."""
+STABLE = 2.0
+"""Seconds a link has to hold to count as a success; a computer that crashes soon after it started is no such caller."""
 OURSELVES_WAIT = 600.0
 """Seconds until an endpoint is tried again that led to ourselves: its address may be somebody else's by then."""
 BELIEF = 3600.0

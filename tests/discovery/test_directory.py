@@ -79,6 +79,21 @@ def test_who_hangs_up_at_once_is_not_called_in_a_loop() -> None:
     assert [round(wait) for wait in waits] == [1, 2, 4, 8, 16]
 
 
+def test_a_computer_that_restarts_again_and_again_is_found_soon_each_time() -> None:
+    made = directory(seen(NAMED, FIXED))
+    now, up = 0.0, 0.0
+    for _ in range(20):
+        while (now := made.wake_at(now)) < up:
+            made.next(now)
+            made.failed(NAMED, now, "it is down")
+        assert now - up <= 2 * FIRST_WAIT
+        made.next(now)
+        made.linked(ONE, now, NAMED)
+        now += 3
+        made.unlinked(ONE, now, NAMED)
+        up = now + 1.5
+
+
 def test_chance_shortens_waits_by_a_third_at_most() -> None:
     made = directory(seen(NAMED, FIXED), chance=0.999)
     now = 0.0
