@@ -2,8 +2,8 @@
 
 Rules:
 - An endpoint waits after each failure: 1 s, then twice as long each time up to 60 s, less up to a third by chance. A
-  link that held STABLE seconds clears its failures, a shorter one counts as a failure, so a peer that accepts and
-  hangs up is not called in a loop.
+  link that held STABLE seconds clears its failures. A shorter one counts as a failure, so a peer that accepts and
+  hangs up is not called in a loop; but it shows that somebody is there, so the wait after it is 4 s at most.
 - A new process at an endpoint (another instance) clears failures as well, but no two tries are closer than FIRST_WAIT.
 - Fresh LAN sightings come before fixed peers, those before what others told, stale LAN sightings last.
 - A peer has several endpoints, known by one instance or one device: none of them is tried while another is tried or
@@ -25,7 +25,9 @@ LONGEST_WAIT = 60.0
 WAIT_SPREAD = 1 / 3
 """The part of each wait that chance may take away."""
 STABLE = 2.0
-"""Seconds a link has to hold to count as a success; a computer that crashes soon after it started is no such caller."""
+"""Seconds a link has to hold to count as a success."""
+SHORT_LINK_FAILURES = 3
+"""What a shorter link counts for at most, whatever came before it."""
 OURSELVES_WAIT = 600.0
 """Seconds until an endpoint is tried again that led to ourselves: its address may be somebody else's by then."""
 BELIEF = 3600.0
@@ -161,7 +163,7 @@ class Directory:
         known = None if endpoint is None else self._known.get(endpoint)
         if known is None or known.state is not State.LINKED:
             return
-        failures = 0 if now - known.linked >= STABLE else known.failures + 1
+        failures = 0 if now - known.linked >= STABLE else min(known.failures + 1, SHORT_LINK_FAILURES)
         wait = self._wait(max(1, failures))
         seen = {source: now if source == LAN else time for source, time in known.seen.items()}
         self._move(

@@ -3,6 +3,7 @@
 from collections import Counter
 from math import inf
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -15,6 +16,7 @@ from syncfs.discovery.directory import (
     LONGEST_WAIT,
     MAX_ENDPOINTS,
     OURSELVES_WAIT,
+    SHORT_LINK_FAILURES,
     STABLE,
     WAIT_SPREAD,
     Directory,
@@ -76,20 +78,21 @@ def test_who_hangs_up_at_once_is_not_called_in_a_loop() -> None:
         made.unlinked(ONE, now + 0.1, NEAR)
         waits.append(made.wake_at(now + 0.1) - now - 0.1)
         now = made.wake_at(now)
-    assert [round(wait) for wait in waits] == [1, 2, 4, 8, 16]
+    assert [round(wait) for wait in waits] == [1, 2, 4, 4, 4]
 
 
-def test_a_computer_that_restarts_again_and_again_is_found_soon_each_time() -> None:
+@pytest.mark.parametrize(("linked", "most"), [(0.5, 4.0), (3.0, 2.0)])
+def test_a_computer_that_restarts_again_and_again_is_found_soon_each_time(linked: float, most: float) -> None:
     made = directory(seen(NAMED, FIXED))
     now, up = 0.0, 0.0
     for _ in range(20):
         while (now := made.wake_at(now)) < up:
             made.next(now)
             made.failed(NAMED, now, "it is down")
-        assert now - up <= 2 * FIRST_WAIT
+        assert now - up <= most
         made.next(now)
         made.linked(ONE, now, NAMED)
-        now += 3
+        now += linked
         made.unlinked(ONE, now, NAMED)
         up = now + 1.5
 
@@ -327,7 +330,8 @@ class Walk(RuleBasedStateMachine):
         self.links.remove(link)
         self.directory.unlinked(device, self.now, endpoint)
         if endpoint is not None:
-            self.failures[endpoint] = 0 if self.now - since >= STABLE else self.failures[endpoint] + 1
+            failures = min(self.failures[endpoint] + 1, SHORT_LINK_FAILURES)
+            self.failures[endpoint] = 0 if self.now - since >= STABLE else failures
             self.floor[endpoint] = self.now + self.shortest_wait(max(1, self.failures[endpoint]))
 
     def settle(self, data: st.DataObject) -> Endpoint:
