@@ -140,9 +140,9 @@ class Share:
         if self.filler is not None:
             filler = self.filler
             self.store_collector = StoreCollector(index, presence, store, computer.wall, self.commit, filler.forget)
-            self.replicator.want = self._store_wants
+            self.replicator.applier.want = self._store_wants
             self.chunks.lost = lambda address: filler.want([address])
-            self.replicator.gave_up = self.store_collector.gave_up
+            self.replicator.applier.gave_up = self.store_collector.gave_up
         self.server = Server(index.feeds, self.feed, self.chunks, self.replicator, elsewhere)
         self.directory = Directory(computer.dice)
         self.clocks = Clocks(computer.seconds)
@@ -156,7 +156,7 @@ class Share:
         self._past = PastView(index, self.chunks, owners, computer.wall, lambda: self.collector.policy)
         self.shown = WholeVolume(self.volume, self._past)
         """What a mount shows: the volume, with the past in `.syncfs`."""
-        self.replicator.took = self.shown.records_came
+        self.replicator.applier.took = self.shown.records_came
         self.peers: Peers | None = None
         self.problem = OWN_FEED_SENTENCE if self.own_feed_lost else ""
         """What keeps the share from working as it should, for `status`."""

@@ -165,7 +165,7 @@ async def test_changes_of_a_peer_are_told_before_anything_else_can_happen(tmp_pa
         record = VersionRecord(1000, 0, node.node, node.shown_heads, 6, 0, INLINE, b"theirs")
         segment = encode_segment(read, device, 1, [record], [], [], bytes(SEGMENT_NONCE_BYTES))
         share.volume.watch(told.append)
-        await share.replicator._apply(device, SegmentRef(1, 1, segment.address, len(segment.data)), segment.data)
+        await share.replicator.applier.apply(device, SegmentRef(1, 1, segment.address, len(segment.data)), segment.data)
         assert InodeChanged(made.ino, True) in told
 
 

@@ -7,41 +7,35 @@ is refused. Segments that are not inside are fetched from whoever has them, and 
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import trio
 
 from syncfs.crypto.keys import ReadKeys
-from syncfs.crypto.sealing import check_address
 from syncfs.engine.feeds.feed import OWN_FEED_LOST, Feed
 from syncfs.engine.feeds.forks import Forks
 from syncfs.engine.feeds.writers import Writers
+from syncfs.engine.replication.applying import Applier
 from syncfs.engine.replication.holding import Holding
+from syncfs.engine.replication.segments import segments_of
 from syncfs.index.index import Changes, Index
-from syncfs.model.errors import BadChunkError, ForeignError, RefusedError, SyncfsError, UnavailableError
+from syncfs.model.errors import BadChunkError, ForeignError, SyncfsError, UnavailableError
 from syncfs.model.ids import Address, DeviceId
-from syncfs.model.manifest import check_shape
-from syncfs.model.records import Record, VersionRecord
 from syncfs.transport.link import Link
 from syncfs.wire.credentials import Credentials
 from syncfs.wire.head import SegmentRef, SignedHead, decode_head, verify_head
-from syncfs.wire.messages import Announce, Chunks, Get, Have
+from syncfs.wire.messages import Announce, Have
 from syncfs.wire.segment import decode_segment, decode_segment_public
-from syncfs.wire.session import Priority
 
-SLICE = 200
-"""Records applied before others get their turn."""
 FETCH_AT_ONCE = 16
 INLINE_BYTES = 256 * 1024
-SEGMENT_SECONDS = 30.0
+"""Segments that go into an announcement."""
 RETRY_SECONDS = 0.5
 OTHERS_SECONDS = 3.0
 """When one peer has told us our own feed, which was lost, others get so long to say that they know more of it."""
 FIRST_SECONDS = 60.0
 """And so long, at most, what they tell besides is waited for: journals go over versions of others, too."""
-LAMPORT_JUMP = 2**40
-"""No honest share has so many changes at once; a writer who jumped to the end of the numbers would stop all others."""
 
 _log = logging.getLogger(__name__)
 
@@ -78,16 +72,10 @@ class Replicator:
         self._decided.set()
         self._links: dict[Link, _Known] = {}
         self._locks: dict[bytes, trio.Lock] = {}
-        self._lamport = 0
-        self.want: Callable[[Iterable[Address]], None] = lambda addresses: None
-        """Hears of the chunks that a segment adds, where this device is a store."""
-        self.gave_up: Callable[[Sequence[Address]], None] = lambda addresses: None
-        """There hears of the chunks that a segment drops, or that one added which is held no more."""
         self.last_refusal = ""
         """The last thing that a peer sent and we did not take, for `status`."""
-        self.took: Callable[[int], object] = int
-        """Hears of the oldest time (ns) in each batch of records that was applied."""
         self.forks = Forks(index.feeds, None if feed is None else feed.device)
+        self.applier = Applier(index, read, feed, self.forks, holding, changed, self._decide)
         if feed is not None and self.forks.has(feed.device):
             feed.forked = True
         self.taking = 0
@@ -289,12 +277,12 @@ class Replicator:
         for ref in head.segments:
             if ref.last <= applied and not self._index.feeds.has_segment(ref.address):
                 for held, data in await self._segments(link, [ref], inside):
-                    self._hold(head.device, held, data)
+                    self.applier.keep(head.device, held, data)
         if self.holding.holds(head.device):
             self._keep_waiting(head, known, reached)
             return
         self._index.feeds.set_head(head.device, head.encoded, head.sequence, head.sequence)
-        self._index.feeds.set_number("lamport", max(self._lamport, self._index.feeds.number("lamport")))
+        self._index.feeds.set_number("lamport", self.applier.lamport)
         if self._feed is not None and head.device == self._feed.device:
             self._index.feeds.set_number(OWN_FEED_LOST, 0)
             self._own_told.set()
@@ -317,7 +305,7 @@ class Replicator:
         fresh = [ref for ref in head.segments if ref.last > applied]
         for start in range(0, len(fresh), FETCH_AT_ONCE):
             for ref, data in await self._segments(link, fresh[start : start + FETCH_AT_ONCE], inside):
-                if not await self._apply(head.device, ref, data, applied):
+                if not await self.applier.apply(head.device, ref, data, applied):
                     return None
                 if not self.holding.holds(head.device):
                     reached = ref.last
@@ -349,12 +337,15 @@ class Replicator:
         if known is not None and link is not None and link.peer.device == head.device:
             link.post(Announce([known[0]], self._writers.certificates(head.device)))  # so that it learns of it, too
 
+    def _decide(self) -> None:
+        self._decided.set()
+
     def _drop_segments(self, device: DeviceId, keep: set[bytes]) -> None:
         if self._read is None:
             for address, *_ in self._index.feeds.segments_of(device):
                 data = None if address in keep else self._index.feeds.segment(address)
                 if data is not None:
-                    self.gave_up(decode_segment_public(data).adds)
+                    self.applier.gave_up(decode_segment_public(data).adds)
         self._index.feeds.drop_segments(device, keep)
 
     def _keep_waiting(self, head: SignedHead, known: tuple[bytes, int, int] | None, applied: int) -> None:
@@ -373,92 +364,9 @@ class Replicator:
     async def _segments(
         self, link: Link | None, refs: Sequence[SegmentRef], inside: Mapping[Address, bytes]
     ) -> list[tuple[SegmentRef, bytes]]:
-        """The bytes of these segments, verified by address, from the announcement or from peers, in the same order."""
-        found = {address: inside[address] for address in (Address(ref.address) for ref in refs) if address in inside}
-        for ref in refs:
-            data = self._index.feeds.segment(ref.address)
-            if data is not None:
-                found[Address(ref.address)] = data
         first = [] if link is None else [link]
-        for peer in [*first, *(other for other in self._links if other is not link)]:
-            missing = [ref.address for ref in refs if ref.address not in found]
-            if not missing:
-                break
-            try:
-                reply = await peer.request(Get(missing), priority=Priority.NORMAL, timeout=SEGMENT_SECONDS)
-            except (UnavailableError, RefusedError):
-                continue
-            if isinstance(reply.message, Chunks):
-                found.update(
-                    (Address(address), bytes(data))
-                    for address, data in zip(reply.message.found, reply.attachments, strict=True)
-                )
-        ordered: list[tuple[SegmentRef, bytes]] = []
-        for ref in refs:
-            if ref.address not in found:
-                name = "a peer" if link is None else link.peer.name
-                raise UnavailableError(f"{name} announced records that no peer could send")
-            check_address(Address(ref.address), found[Address(ref.address)])
-            ordered.append((ref, found[Address(ref.address)]))
-        return ordered
-
-    async def _apply(self, device: DeviceId, ref: SegmentRef, data: bytes, applied: int = 0) -> bool:
-        """Take a segment in, applied or, where the brake says so, held.
-
-        False if what it holds of the `applied` records is not what was applied.
-        """
-        if self._read is None:
-            self._hold(device, ref, data)
-            public = decode_segment_public(data)
-            self.gave_up(public.drops)
-            self.want(public.adds)
-            return True
-        if len(data) > INLINE_BYTES:
-            public, records = await trio.to_thread.run_sync(decode_segment, self._read, data)
-        else:
-            public, records = decode_segment(self._read, data)
-        if (public.device, public.first, public.last) != (device, ref.first, ref.last):
-            raise ForeignError("a segment is not the one that its head lists")
-        self._check(records)
-        if ref.first <= applied and not self.forks.is_continued(self._read, device, applied, ref, records):
-            return False
-        if not self.holding.takes(device, ref, records):
-            self._index.feeds.add_segment(Address(ref.address), device, ref.first, ref.last, data)
-            return True
-        for start in range(0, len(records), SLICE):
-            self._apply_slice(records[start : start + SLICE], device)
-            # At once: after any await a change made here could take these for its own, and nobody would be told.
-            self._changed(self._index.take_changes())
-            if len(records) > SLICE:
-                await trio.lowlevel.checkpoint()
-        self._index.feeds.add_segment(Address(ref.address), device, ref.first, ref.last, data)
-        if any(map(self.holding.is_decision, records)):
-            self._decided.set()
-        return True
-
-    def _apply_slice(self, records: Sequence[Record], device: DeviceId) -> None:
-        self._index.apply(records, device)
-        if records:
-            self.took(min(record.time for record in records))
-        if records:
-            self._lamport = max(self._lamport, *(record.lamport for record in records))
-            if self._feed is not None:
-                self._feed.witness(self._lamport)
-
-    def _check(self, records: Sequence[Record]) -> None:
-        """Refuse what only a hostile writer sends. Raises ForeignError."""
-        known = max(self._lamport, self._index.feeds.number("lamport"))
-        for record in records:
-            if record.lamport > known + LAMPORT_JUMP:
-                raise ForeignError("a record is stamped far beyond anything that happened in this share")
-            if isinstance(record, VersionRecord):
-                check_shape(record.size, record.depth, record.body)
-
-    def _hold(self, device: DeviceId, ref: SegmentRef, data: bytes) -> None:
-        public = decode_segment_public(data)
-        if (public.device, public.first, public.last) != (device, ref.first, ref.last):
-            raise ForeignError("a segment is not the one that its head lists")
-        self._index.feeds.add_segment(Address(ref.address), device, ref.first, ref.last, data)
+        others = [other for other in self._links if other is not link]
+        return await segments_of(refs, inside, self._index.feeds, [*first, *others])
 
     def _announce(
         self,
