@@ -22,9 +22,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.end_to_end.peer import until
+
 MIB = 1024 * 1024
 _SHUTDOWN = 0x8004587D
 _NO_LOG_FLUSH = 2
+_BUSY = 32
+"""The exit code of umount(8) for what could not be unmounted."""
 _START_WRITING = 2
 """SYNC_FILE_RANGE_WRITE"""
 
@@ -56,8 +60,13 @@ class Disk:
         run("mount", "-t", "ext4", "-o", f"commit=600{self._options}", self._device, str(self.place))
 
     def unmount(self) -> None:
-        """Detach the disk."""
-        run("umount", str(self.place))
+        """Detach the disk; whoever on this computer looks at all mounts, as df(1) does, holds it for a moment."""
+
+        def is_free() -> bool:
+            run("umount", str(self.place), accept=(0, _BUSY))
+            return not os.path.ismount(self.place)
+
+        until(is_free, f"nobody holds {self.place} any more")
         run("losetup", "--detach", self._device)
         self._device = ""
 
