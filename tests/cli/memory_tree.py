@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from syncfs.engine.tree.posix import AttributeChange, Attributes, Caller, Invalidation, Listed, Opened, StatFs
+from syncfs.engine.writing.patience import MoreTime, patient
 from syncfs.model.errors import PosixError
 
 
@@ -112,7 +113,15 @@ class MemoryTree:
     def watch(self, callback: Callable[[Invalidation], None]) -> None:
         """Nothing changes by itself."""
 
-    async def rename(self, old_parent: int, old_name: bytes, new_parent: int, new_name: bytes, flags: object) -> None:
+    async def rename(
+        self,
+        old_parent: int,
+        old_name: bytes,
+        new_parent: int,
+        new_name: bytes,
+        flags: object,
+        more_time: MoreTime = patient,
+    ) -> None:
         self.nodes[new_parent].children[new_name] = self.nodes[old_parent].children.pop(old_name)
 
     async def open(self, ino: int, flags: int, pid: int) -> Opened:
@@ -125,14 +134,14 @@ class MemoryTree:
     async def read(self, handle: int, offset: int, size: int) -> bytes:
         return bytes(self.nodes[handle].content[offset : offset + size])
 
-    async def write(self, handle: int, offset: int, data: bytes) -> int:
+    async def write(self, handle: int, offset: int, data: bytes, more_time: MoreTime = patient) -> int:
         content = self.nodes[handle].content
         content.extend(bytes(max(offset + len(data) - len(content), 0)))
         content[offset : offset + len(data)] = data
         self._resize(handle)
         return len(data)
 
-    async def fsync(self, handle: int, datasync: bool) -> None:
+    async def fsync(self, handle: int, datasync: bool, more_time: MoreTime = patient) -> None:
         """Memory is as safe as it gets."""
 
     async def release(self, handle: int) -> None:
@@ -141,7 +150,9 @@ class MemoryTree:
     async def sync_directory(self) -> None:
         """Memory is as safe as it gets."""
 
-    async def setattr(self, ino: int, change: AttributeChange, handle: int | None) -> Attributes:
+    async def setattr(
+        self, ino: int, change: AttributeChange, handle: int | None, more_time: MoreTime = patient
+    ) -> Attributes:
         entry = self.nodes[ino]
         if change.size is not None:
             del entry.content[change.size :]

@@ -24,13 +24,16 @@ pytestmark = [pytest.mark.fuse, pytest.mark.root]
 
 SEED = 77
 DISK_MEBIBYTES = 1024
+ROUND_MEBIBYTES = 40
+"""What a round may take of the disk, old versions included."""
 AddOnDisk = Callable[[str, Disk], Peer]
 
 
 def cut_often(group: Group, on_disk: AddOnDisk, place: Path, rounds: int, options: str) -> None:
     """Cut the power of one peer so many times; another peer must agree with it in the end."""
     chance = random.Random(SEED)
-    disk = Disk(place / "image", home_of(place, "cut"), DISK_MEBIBYTES, options=options)
+    mebibytes = max(DISK_MEBIBYTES, rounds * ROUND_MEBIBYTES)
+    disk = Disk(place / "image", home_of(place, "cut"), mebibytes, options=options)
     one, other = on_disk("cut", disk), group.add("other")
     promised: dict[str, Promises] = {}
     for number in range(rounds):
