@@ -43,6 +43,7 @@ class _Call:
     options: GivenOptions
     fake: bool
     verbose: bool
+    lazy: bool
 
 
 def mount_main() -> None:
@@ -86,9 +87,13 @@ def run_umount(arguments: Sequence[str]) -> int:
     """Unmount as umount(8) asks; returns an exit code of mount(8)."""
 
     def umount() -> None:
-        call = _read(arguments, "flnrvN:t:", 1, "umount.syncfs DIR [-v]")
+        call = _read(arguments, "flnrvN:t:", 1, "umount.syncfs DIR [-lv]")
         directory = os.path.join(call.operands[0], "")  # noqa: PTH118 - a name with a slash is a place, never a share
-        end_target(this_home(), directory, FLUSH_SECONDS, lambda said: print(f"umount.syncfs: {said}", file=sys.stderr))
+
+        def tell(said: str) -> None:
+            print(f"umount.syncfs: {said}", file=sys.stderr)
+
+        end_target(this_home(), directory, FLUSH_SECONDS, tell, call.lazy)
 
     return _guarded("umount.syncfs", umount)
 
@@ -106,7 +111,7 @@ def _read(arguments: Sequence[str], letters: str, count: int, usage: str) -> _Ca
         options = read_options([*texts, "ro"] if "-r" in given else texts, sloppy="-s" in given)
     except UsageError as error:
         raise _CallError(str(error)) from error
-    return _Call(tuple(operands), options, "-f" in given, "-v" in given)
+    return _Call(tuple(operands), options, "-f" in given, "-v" in given, "-l" in given)
 
 
 def _guarded(program: str, action: Callable[[], None]) -> int:

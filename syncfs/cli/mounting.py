@@ -11,7 +11,7 @@ from syncfs.cli.home import Home, this_home
 from syncfs.cli.mount_options import read_options
 from syncfs.cli.options import command
 from syncfs.cli.running import behind_mount, running_share
-from syncfs.cli.unmounting import FLUSH_SECONDS, Tell, stop_share
+from syncfs.cli.unmounting import FLUSH_SECONDS, Tell, require_uncovered, stop_share
 from syncfs.model.errors import SyncfsError, UnavailableError, UsageError
 from syncfs.mount import mountpoint, table
 
@@ -97,32 +97,34 @@ def start_in_background(home: Home, name: str, plan: MountPlan | None, seconds: 
     return run_in_background(lambda ready: serve_share(home, name, plan, ready), log_path(home, name), seconds)
 
 
-def end_target(home: Home, target: str, seconds: float, tell: Tell) -> tuple[str, str | None]:
+def end_target(home: Home, target: str, seconds: float, tell: Tell, lazy: bool = False) -> tuple[str, str | None]:
     """End what a person calls by its name or its directory; returns the share's name and where it was mounted.
 
-    Raises UsageError where there is no such mount, UnavailableError where the share does not run, BusyError.
+    `lazy` as for `stop_share`. Raises UsageError where there is no such mount, UnavailableError where the share does
+    not run, BusyError.
     """
     record = running_share(home, target) if "/" not in target else None
     if record is None:
         place = table.resolved(target)
+        require_uncovered(place)
         mount = table.mounted_at(place)
         if mount is None or mount.type != table.TYPE:
             raise _nothing_to_end(home, target, place)
         record = behind_mount(home, mount)
         if record is None:
-            _take_away(place, tell)
+            _take_away(place, tell, lazy)
             return mount.source, place
-    stop_share(record, seconds, tell)
+    stop_share(record, seconds, tell, lazy)
     return record.name, record.mountpoint
 
 
-def _take_away(place: str, tell: Tell) -> None:
+def _take_away(place: str, tell: Tell, lazy: bool) -> None:
     """Unmount what has no process that we could ask."""
     if mountpoint.is_dead(place):
         mountpoint.detach(place)
         tell(f"the process behind {place} had ended: its dead mount is taken away")
     else:
-        mountpoint.unmount(place, lazy=False)
+        mountpoint.unmount(place, lazy=lazy)
         tell(f"{place} is unmounted; its process belongs to another home and may still be flushing")
 
 

@@ -223,7 +223,7 @@ def _listed(known: engine.KnownShare, record: RunRecord | None) -> dict[str, obj
         "name": known.name,
         "role": known.role,
         "state": _state(record),
-        "mountpoint": record.mountpoint if record else None,
+        "mountpoint": record.place if record else None,
         "pid": record.pid if record else None,
     }
 
@@ -235,7 +235,7 @@ def _state(record: RunRecord | None) -> str:
 
 
 def _where(record: RunRecord | None) -> str:
-    return record.mountpoint or "" if record else ""
+    return record.place or "" if record else ""
 
 
 def _answer(value: bool | None) -> str:

@@ -45,9 +45,20 @@ class RunRecord(Struct, frozen=True):
         return Home(Path(self.home)).socket(self.share)
 
     @property
+    def place(self) -> str | None:
+        """Where it is mounted now; None where it is not, or no longer, though programs may go on using it."""
+        if self.mountpoint is None or not any(
+            (mount.directory, mount.type) == (self.mountpoint, table.TYPE) for mount in table.mounts()
+        ):
+            return None
+        return self.mountpoint
+
+    @property
     def sentence(self) -> str:
         """Who has the share, as a part of a sentence."""
         match self.purpose:
+            case "mount" if self.mountpoint is not None and self.place is None:
+                return f"'{self.name}' is no longer mounted, but programs still use it through process {self.pid}"
             case "mount":
                 return f"'{self.name}' is already mounted at {self.mountpoint} by process {self.pid}"
             case "serve":

@@ -14,21 +14,28 @@ from syncfs.cli.running import RunRecord
 from syncfs.control.client import connect
 from syncfs.control.commands import FLUSH, STOP, Nothing
 from syncfs.model.errors import BusyError, UnavailableError
-from syncfs.mount import table, umount
+from syncfs.mount import mountpoint, table, umount
 
 FLUSH_SECONDS: Final = 60.0
 """How long an unmount waits by default."""
+LAZY_SECONDS: Final = 5.0
+"""How long a lazy unmount waits: it is for what does not answer, too."""
 _LEAST_SECONDS: Final = 1.0
 
 Tell = Callable[[str], None]
 
 
-def stop_share(record: RunRecord, seconds: float, tell: Tell) -> None:
+def stop_share(record: RunRecord, seconds: float, tell: Tell, lazy: bool = False) -> None:
     """End the process that runs a share, its mount included, and return when it is gone.
 
-    Raises BusyError where the mount is in use or cannot be flushed in time, so that it stays, UnavailableError where
-    the process is ending and needs longer.
+    With `lazy` the mount is taken out of the tree at once, and the process ends with its last user. Raises BusyError
+    where the mount is in use, hidden by another one, or cannot be flushed in time, so that it stays, UnavailableError
+    where the process is ending and needs longer.
     """
+    require_uncovered(record.mountpoint or "")
+    if lazy and record.place is not None:
+        detach_lazily(record, record.place, tell)
+        return
     deadline = time.monotonic() + seconds
     try:
         process = os.pidfd_open(record.pid)
@@ -53,6 +60,25 @@ def stop_share(record: RunRecord, seconds: float, tell: Tell) -> None:
             )
     finally:
         os.close(process)
+
+
+def require_uncovered(directory: str) -> None:
+    """Raises BusyError where another mount hides the share that is mounted on a directory."""
+    above = table.mounted_over(directory)
+    if above is not None:
+        raise BusyError(
+            f"{directory} has {above.source} ({above.type}) mounted over the share: "
+            f"unmount that first (umount '{directory}'), then try again"
+        )
+
+
+def detach_lazily(record: RunRecord, directory: str, tell: Tell) -> None:
+    """Take a mount out of the tree whoever uses it, after what was written has been flushed, if that is quick."""
+    try:
+        _flush(record, LAZY_SECONDS)
+    except BusyError:
+        tell(f"'{record.name}' could not be flushed within {LAZY_SECONDS:.0f} s: process {record.pid} goes on with it")
+    mountpoint.detach(directory)
 
 
 def _flush(record: RunRecord, seconds: float) -> None:

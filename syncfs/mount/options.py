@@ -18,7 +18,7 @@ IGNORED: Final = frozenset(
     (
         *("defaults", "auto", "noauto", "_netdev", "nofail", "nouser", "group", "async", "silent", "loud", "intr"),
         *("nointr", "mand", "nomand", "iversion", "noiversion", "lazytime", "nolazytime", "default_permissions"),
-        *("atime", "relatime", "norelatime", "strictatime", "nostrictatime"),
+        *("atime", "relatime", "norelatime", "strictatime", "nostrictatime", "nodiratime"),
     )
 )
 """What somebody else has dealt with, or what holds anyway."""
@@ -30,7 +30,7 @@ IMPLIED: Final = {
 }
 """What mount(8) documents these to imply."""
 KERNEL: Final = frozenset(
-    ("ro", "rw", "suid", "nosuid", "dev", "nodev", "exec", "noexec", "noatime", "nodiratime", "dirsync", "sync")
+    ("ro", "rw", "suid", "nosuid", "dev", "nodev", "exec", "noexec", "noatime", "dirsync", "sync")
 )
 ALLOWED: Final = {"allow_suid": "suid", "allow_dev": "dev"}
 """For fstab: mount(8) takes `suid` and `dev`, which it thinks are the default, out of what it passes on."""

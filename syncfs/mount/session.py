@@ -165,16 +165,27 @@ class _Session:
         # While requests are still answered, since a notification under way may wait for one.
         await trio.to_thread.run_sync(self._invalidator.close)
         if not self._ended.is_set():
-            try:
-                await trio.to_thread.run_sync(mountpoint.detach, self._path)
-            except SyncfsError as error:
-                log.warning("%s", error)
+            await trio.to_thread.run_sync(self._detach)
             await self._wait_ended(OPEN_FILES_S)
         if not self._ended.is_set():
             self._workers.close()
             await self._wait_ended(IN_FLIGHT_S)
         self._serving.cancel()
         await self._ended.wait()
+
+    def _detach(self) -> None:
+        uppermost = table.mounted_over(self._path)
+        if uppermost is not None:  # and is not ours to take away
+            log.warning(
+                "something else is mounted over %s (%s): it stays, and the mount below it is dead now",
+                self._path,
+                uppermost.type,
+            )
+            return
+        try:
+            mountpoint.detach(self._path)
+        except SyncfsError as error:
+            log.warning("%s", error)
 
     async def _wait_ended(self, seconds: float) -> None:
         with trio.move_on_after(seconds):

@@ -45,6 +45,12 @@ def mounted_at(directory: str) -> Mount | None:
     return next((mount for mount in reversed(mounts()) if mount.directory == directory), None)
 
 
+def mounted_over(directory: str) -> Mount | None:
+    """What hides a share that is mounted on a directory; None where nothing does, or there is no share."""
+    here = [mount for mount in mounts() if mount.directory == directory]
+    return here[-1] if here and here[-1].type != TYPE and any(mount.type == TYPE for mount in here) else None
+
+
 def resolved(directory: str | Path) -> str:
     """The directory's path as the table has it, found without touching the directory itself."""
     path = Path(directory).absolute()

@@ -71,7 +71,7 @@ code mount -o "remount,ro,$home" photos "$PLACE/at"; step "nothing to remount: $
 mounted ro; code touch program; step "ro: $(grep -o 'Read-only' "$PLACE/said")"; over
 mounted noexec; code ./program; step "noexec: $code"; over
 mounted uid=1234,gid=5678,allow_other; step "owner: $(stat -c %u:%g program)"; over
-mounted owners=me,noatime,x-anything,comment=words; step "owner: $(stat -c %u:%g program)"
+mounted owners=me,noatime,nodiratime,x-anything,comment=words; step "owner: $(stat -c %u:%g program)"
 grep -q " $PLACE/at rw,nosuid,nodev,noatime.*allow_other" /proc/self/mountinfo && step "safe without being asked"; over
 mounted allow_suid,allow_dev; ! grep " $PLACE/at .*\\(nosuid\\|nodev\\)" /proc/self/mountinfo && step "suid,dev"; over
 echo "nothing $PLACE/other syncfs $home 0 0" >>"$PLACE/fstab"

@@ -17,6 +17,7 @@ from syncfs.cli.running import running_share
 from syncfs.model.errors import BusyError, SetupError, UsageError
 from syncfs.mount import mountpoint, table, umount
 from tests.cli.conftest import ROOT, Shell, has_ended
+from tests.end_to_end.peer import until
 
 pytestmark = [pytest.mark.fuse, pytest.mark.root]
 
@@ -49,6 +50,37 @@ def test_mount_and_umount(shell: Shell, place: Path) -> None:
     assert shell.run("umount", place, "--json").json == {"name": "photos", "mountpoint": str(place)}
     assert table.mounted_at(str(place)) is None
     assert running_share(Home(shell.home), "photos") is None
+
+
+def test_a_share_with_something_mounted_over_it_is_not_ended(shell: Shell, place: Path) -> None:
+    shell.good("mount", "photos", place)
+    subprocess.run(["mount", "-t", "tmpfs", "over", str(place)], check=True)
+    try:
+        (place / "precious").write_text("x")
+        for target in ("photos", place):
+            done = shell.run("umount", target)
+            assert (done.code, f"unmount that first (umount '{place}')" in done.err) == (5, True), done
+        assert (place / "precious").read_text() == "x"
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+    shell.good("umount", "photos")
+
+
+def test_a_lazy_unmount_takes_a_busy_mount_away_and_its_user_goes_on(shell: Shell, place: Path) -> None:
+    pid = shell.run("mount", "photos", place, "--json").json["pid"]
+    with (place / "file").open("w") as file:
+        done = shell.run(place, "-l", program="umount.syncfs")
+        assert (done.code, done.out) == (0, ""), done
+        assert table.mounted_at(str(place)) is None
+        file.write("more")
+        file.flush()
+        assert os.fstat(file.fileno()).st_size == 4
+        again = shell.run("mount", "photos", place)
+        assert (again.code, "is no longer mounted" in again.err, str(pid) in again.err) == (17, True, True), again
+        assert shell.run("list", "--json").json[0]["mountpoint"] is None
+    until(lambda: has_ended(pid), "the process has ended with its last user")
+    shell.good("mount", "photos", place)
+    shell.good("umount", "photos")
 
 
 def test_paths_in_a_mount_lead_to_its_share(shell: Shell, place: Path) -> None:

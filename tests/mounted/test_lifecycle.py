@@ -61,6 +61,25 @@ def test_a_signal_ends_a_busy_mount_and_commits_what_was_written(tmp_path: Path)
             file.close()
 
 
+@pytest.mark.root
+@pytest.mark.parametrize("how", ["signal", "umount"])
+def test_what_somebody_has_mounted_over_a_mount_stays(tmp_path: Path, how: str) -> None:
+    with memory_mount(tmp_path) as mount:
+        subprocess.run(["mount", "-t", "tmpfs", "over", str(mount.directory)], check=True)
+        try:
+            (mount / "precious").write_text("x")
+            if how == "umount":
+                with pytest.raises(UsageError, match="no share is mounted"):
+                    unmount(mount.directory, pid=mount.process.pid)
+            mount.process.send_signal(signal.SIGTERM)
+            assert mount.process.wait(20) == 0
+            assert (mount / "precious").read_text() == "x"
+            assert "something else is mounted over" in mount.log.read_text()
+        finally:
+            subprocess.run(["umount", str(mount.directory)], check=True)
+        assert mountpoint.is_dead(str(mount.directory))
+
+
 def test_unmounting_while_others_work(tmp_path: Path) -> None:
     with memory_mount(tmp_path) as mount:
         program = (
