@@ -69,12 +69,20 @@ class RunRecord(Struct, frozen=True):
 
 @contextmanager
 def claim(home: Home, record: RunRecord) -> Iterator[None]:
-    """Run a share, alone, until the block ends. Raises MountedError, BusyError where another process has it."""
+    """Run a share, alone, until the block ends.
+
+    Raises MountedError or BusyError where another process has it, SetupError.
+    """
     path = home.record(record.share)
     descriptor = _locked(path, record.name)
     try:
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, msgspec.json.encode(record), 0)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, msgspec.json.encode(record), 0)
+        except OSError as error:
+            raise SetupError(
+                f"{path} cannot be written ({error.strerror}): free some space, or check the disk"
+            ) from error
         yield
     finally:
         with suppress(FileNotFoundError):

@@ -6,7 +6,8 @@ for importing a tree or checking.
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from errno import EDQUOT, ENOSPC
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from syncfs.engine.share import Limits, Share
 from syncfs.engine.tree.owners import OwnerChoice, OwnerView
 from syncfs.index.index import Index
 from syncfs.index.presence import Presence
+from syncfs.model.errors import SetupError
 from syncfs.store.disk import DiskStore
 from syncfs.transport.tcp import TcpNetwork
 
@@ -47,11 +49,7 @@ async def open_share(
         with DiskStore(member.directory, presence) as store:
             killed = store.unclean
             if killed:
-                known, now = presence.totals().chunks, computer.wall()
-                if gone := store.recover(now).lost:
-                    _log.warning("%d chunks, written last and promised to nobody, had not reached the disk", gone)
-                if known:
-                    index.past.add_loose_of(now)
+                _recover_store(index, presence, store, computer.wall())
             _keep_own_certificate(index, member)
             async with trio.open_nursery() as nursery:
                 view = OwnerView(owners or OwnerChoice())
@@ -69,8 +67,23 @@ async def open_share(
                         await share.drain()
                     share.journals.close()
                     nursery.cancel_scope.cancel()
-            presence.write_touches()
+            with suppress(SetupError):  # a full disk: when a chunk was last of use is no loss
+                presence.write_touches()
             index.database.commit()
+
+
+def _recover_store(index: Index, presence: Presence, store: DiskStore, now: int) -> None:
+    """Look through what a killed process left; on a full disk the next start does, and reads find what is bad."""
+    known = presence.totals().chunks
+    try:
+        if gone := store.recover(now).lost:
+            _log.warning("%d chunks, written last and promised to nobody, had not reached the disk", gone)
+        if known:
+            index.past.add_loose_of(now)
+    except SetupError as error:
+        if error.errno not in (ENOSPC, EDQUOT):
+            raise
+        _log.warning("what the last process left is looked through at the next start: %s", error)
 
 
 def _more_time(scope: trio.CancelScope) -> None:

@@ -110,9 +110,9 @@ class Disk:
                     file.flush()
                     os.fsync(file.fileno())
 
-    def fill(self, leave: int = 0) -> Path:
+    def fill(self, leave: int = 0, name: str = "ballast") -> Path:
         """Use up all space but so many bytes; deleting the file that is returned frees it."""
-        ballast = self.place / "ballast"
+        ballast = self.place / name
         _fill(self.place, ballast, leave)
         return ballast
 

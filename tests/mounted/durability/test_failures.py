@@ -112,6 +112,37 @@ def test_a_full_disk(group: Group, on_disk: AddOnDisk, tmp_path: Path, size: int
     goes_on(one, other, {"before": b"before", **saved})
 
 
+@pytest.mark.parametrize("ended", ["in order", "by a kill"])
+def test_a_share_on_a_full_disk_can_be_mounted(group: Group, on_disk: AddOnDisk, tmp_path: Path, ended: str) -> None:
+    disk = Disk(tmp_path / "image", home_of(tmp_path, "full"), 128)
+    one, other = on_disk("full", disk), group.add("other")
+    saved = {f"{size}-{number}": content(number, size) for size in (300, 50_000, 700_000) for number in range(5)}
+    for name, data in saved.items():
+        save(one / name, data)
+    agree(one, other)
+    if ended == "in order":
+        one.stop()
+    ballast = disk.fill()
+    os.truncate(ballast, ballast.stat().st_size - MIB)
+    if ended == "by a kill":
+        with killing(one.pid):
+            pass
+    one.start("xattr=on")
+    assert whole(one.mount, saved) == []
+    with pytest.raises(OSError, match="No space left"):
+        save(one / "one more", b"x")
+    until(lambda: any("full" in reason for reason in one.status()["reasons"]), "status says that the disk is full")
+    one.stop()
+    nothing_left = disk.fill(name="more")
+    told = one.run("mount", SHARE, one.mount)
+    assert (told.code, "free some space" in told.err, told.err.count("\n")) == (6, True, 1), told
+    nothing_left.unlink()
+    one.start("xattr=on")
+    assert whole(one.mount, saved) == []
+    ballast.unlink()
+    goes_on(one, other, saved)
+
+
 def test_a_full_disk_loses_no_open_file(group: Group, on_disk: AddOnDisk, tmp_path: Path) -> None:
     """An fsync fails on the full disk; the next one that succeeds has kept also what the failed one had not."""
     disk = Disk(tmp_path / "image", home_of(tmp_path, "full"), 128)
