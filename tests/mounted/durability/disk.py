@@ -3,6 +3,9 @@
 * `cut` is ext4's own switch for this (EXT4_IOC_SHUTDOWN without a flush of its journal, what xfstests calls godown):
   from that moment nothing more reaches the device, and what was written and not yet on it is lost, page by page, with
   the next mount. Which pages had got there by themselves is up to the kernel; `stir` brings more chance into it.
+  What the kernel keeps of a loop device may outlive the unmount after that, with blocks that no power had written, and
+  would be believed at the next mount. So the device is taken away each time, and its cache with it; and a disk in which
+  ext4 itself has found a fault is no measure, which `mount` says.
 * The file of a `ThinDisk` lies on a small file system in memory and has no room for blocks that are free. When the
   memory is full, writes to such blocks fail below the file system, as on a thinly provisioned or broken disk: write(2)
   succeeds, fsync(2) fails, and what could not be written is forgotten by the kernel. A loop device takes a request for
@@ -10,6 +13,7 @@
 """
 
 import ctypes
+import errno
 import fcntl
 import mmap
 import os
@@ -29,6 +33,7 @@ _SHUTDOWN = 0x8004587D
 _NO_LOG_FLUSH = 2
 _BUSY = 32
 """The exit code of umount(8) for what could not be unmounted."""
+_LOOP_CTL_REMOVE = 0x4C81
 _START_WRITING = 2
 """SYNC_FILE_RANGE_WRITE"""
 
@@ -58,6 +63,8 @@ class Disk:
         if not self._device:
             self._device = run("losetup", "--find", "--show", str(self.image)).strip()
         run("mount", "-t", "ext4", "-o", f"commit=600{self._options}", self._device, str(self.place))
+        faults = Path(f"/sys/fs/ext4/{Path(self._device).name}/errors_count").read_text().strip()
+        assert faults == "0", f"the file system of the test's own disk has {faults} faults, see dmesg"
 
     def unmount(self) -> None:
         """Detach the disk; whoever on this computer looks at all mounts, as df(1) does, holds it for a moment."""
@@ -68,6 +75,7 @@ class Disk:
 
         until(is_free, f"nobody holds {self.place} any more")
         run("losetup", "--detach", self._device)
+        until(lambda: _is_gone(self._device), f"{self._device} has been taken away")
         self._device = ""
 
     def remove(self) -> None:
@@ -115,6 +123,19 @@ class Disk:
         ballast = self.place / name
         _fill(self.place, ballast, leave)
         return ballast
+
+
+def _is_gone(device: str) -> bool:
+    """Take a loop device away; true as well where somebody else has taken it for a disk of his own."""
+    name = Path(device).name
+    descriptor = os.open("/dev/loop-control", os.O_RDWR)
+    try:
+        fcntl.ioctl(descriptor, _LOOP_CTL_REMOVE, int(name.removeprefix("loop")))
+    except OSError as error:
+        return error.errno == errno.ENODEV or Path(f"/sys/block/{name}/loop").exists()
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def _fill(place: Path, ballast: Path, leave: int) -> None:
