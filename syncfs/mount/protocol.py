@@ -210,7 +210,6 @@ DONT_MASK: Final = 1 << 6
 """The umask is ours to apply, since it must not count where a default ACL does (see `xattrs`)."""
 AUTO_INVAL_DATA: Final = 1 << 12
 DO_READDIRPLUS: Final = 1 << 13
-ASYNC_DIO: Final = 1 << 15
 POSIX_ACL: Final = 1 << 20
 MAX_PAGES: Final = 1 << 22
 CACHE_SYMLINKS: Final = 1 << 23
@@ -220,10 +219,14 @@ HANDLE_KILLPRIV_V2: Final = 1 << 28
 """A file without security.capability and set-id bits is remembered as such, so that not every write asks for them; the
 bits are dropped by us (see `privileges`)."""
 WANTED: Final = (
-    *(ASYNC_READ, ATOMIC_O_TRUNC, EXPORT_SUPPORT, BIG_WRITES, DONT_MASK, AUTO_INVAL_DATA, DO_READDIRPLUS, ASYNC_DIO),
+    *(ASYNC_READ, ATOMIC_O_TRUNC, EXPORT_SUPPORT, BIG_WRITES, DONT_MASK, AUTO_INVAL_DATA, DO_READDIRPLUS),
     *(MAX_PAGES, CACHE_SYMLINKS, NO_OPENDIR_SUPPORT, HANDLE_KILLPRIV_V2),
 )
-"""Flags of INIT; what the kernel does not offer it does without."""
+"""Flags of INIT; what the kernel does not offer it does without.
+
+Not among them is ASYNC_DIO: after a direct write that goes on in the background the kernel keeps the pages that it had
+of the place, so who read through the page cache just then went on seeing what was there before.
+"""
 MAJOR: Final = 7
 MINOR: Final = 31
 OLDEST: Final = 29

@@ -78,6 +78,7 @@ def test_terms_ask_for_nothing_that_the_kernel_does_not_offer() -> None:
     assert struct.unpack_from("<IIII", everything)[:3] == (7, 31, 131072)
     flags = struct.unpack_from("<IIII", everything)[3]
     assert flags & protocol.POSIX_ACL and flags & protocol.NO_OPENDIR_SUPPORT
+    assert not flags & 1 << 15, "with FUSE_ASYNC_DIO the kernel shows old pages after a direct write in the background"
     assert struct.unpack_from("<HHIIHH", everything, 16) == (64, 48, 1 << 20, 1, 256, 0)
     little = protocol.init_reply(init_body(31, protocol.BIG_WRITES), acls=True)
     assert little is not None and struct.unpack_from("<IIII", little)[3] == protocol.BIG_WRITES
