@@ -8,6 +8,7 @@ Directories that are shown as one (groups.py) each have rows of their own, and e
 of them have is a row of one.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -18,6 +19,11 @@ from syncfs.index.nodes import NodeTable
 from syncfs.index.schema import ROOT_INO
 from syncfs.model.ids import Stamp
 
+FORMER = 10_000
+"""So many names that went last have their place in the listing again if they come back.
+
+Otherwise a program that lists a directory and renames each name away and back would meet it again at the end, for ever.
+"""
 _COLUMNS = "cookie, parent, name, ino, link, origin, head"
 
 
@@ -48,6 +54,7 @@ class EntryTable:
         self._groups = nodes.groups
         self._steps: dict[tuple[int, int], int] = {}
         self._folders: dict[int, None] = {}
+        self._former: OrderedDict[tuple[int, bytes], int] = OrderedDict()
         self.odd: set[int] = set()
         """Directories that have conflict names, and perhaps some that had."""
         self.changes = Changes()
@@ -57,6 +64,7 @@ class EntryTable:
         """Read again what is kept in memory, after a rollback."""
         self._steps.clear()
         self._folders.clear()
+        self._former.clear()
         self.odd = {row[0] for row in self._database.rows("SELECT parent FROM entries WHERE origin IS NOT NULL")}
 
     def at(self, group: Iterable[int], name: bytes) -> list[Entry]:
@@ -85,7 +93,8 @@ class EntryTable:
         if len(group) > 1 and self.at(group, name):
             return False
         done = self._database.write(
-            "INSERT OR IGNORE INTO entries (parent, name, ino, link) VALUES (?, ?, ?, ?)", (parent, name, ino, link)
+            "INSERT OR IGNORE INTO entries (cookie, parent, name, ino, link) VALUES (?, ?, ?, ?, ?)",
+            (self._former.pop((parent, name), None), parent, name, ino, link),
         )
         if done.rowcount == 0:
             return False
@@ -107,8 +116,8 @@ class EntryTable:
                 self.remove(entry)
         if old is None:
             self._database.write(
-                "INSERT INTO entries (parent, name, ino, link, origin, head) VALUES (?, ?, ?, ?, ?, ?)",
-                (parent, name, what.ino, what.link, what.origin, what.head),
+                "INSERT INTO entries (cookie, parent, name, ino, link, origin, head) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (self._former.pop((parent, name), None), parent, name, what.ino, what.link, what.origin, what.head),
             )
         elif (old.parent, old.what) != (parent, what):
             self._database.write(
@@ -125,6 +134,9 @@ class EntryTable:
     def remove(self, entry: Entry) -> None:
         """Let a name show nothing."""
         self._database.write("DELETE FROM entries WHERE cookie = ?", (entry.cookie,))
+        self._former[entry.parent, entry.name] = entry.cookie
+        if len(self._former) > FORMER:
+            self._former.popitem(last=False)
         self._step(entry.parent, entry.what.ino, -1)
         self.changes.entry(self._groups.shown_as(entry.parent), entry.name, entry.what.ino)
 

@@ -111,6 +111,20 @@ def removing_while_listing(directory: Path) -> Iterator[Seen]:
     os.close(descriptor)
 
 
+def renaming_while_listing(directory: Path) -> Iterator[Seen]:
+    """Each entry is renamed away and back as soon as it is listed: the listing ends all the same."""
+    _populate(directory, 500)
+    descriptor, count = os.open(directory, os.O_RDONLY), 0
+    for step in _step_through(descriptor):
+        for entry in step:
+            if entry.name not in _DOTS and count < 5_000:
+                count += 1
+                os.rename(entry.name, b"away", src_dir_fd=descriptor, dst_dir_fd=descriptor)
+                os.rename(b"away", entry.name, src_dir_fd=descriptor, dst_dir_fd=descriptor)
+    yield "each was listed, about once", 500 <= count < 1_000
+    os.close(descriptor)
+
+
 def offsets(directory: Path) -> Iterator[Seen]:
     """A place in a listing leads to the same entries later, though others came and went."""
     _populate(directory, 300)
@@ -184,6 +198,7 @@ CASES = (
     Case(entries),
     Case(listing_while_changing),
     Case(removing_while_listing),
+    Case(renaming_while_listing),
     Case(offsets),
     Case(two_listings),
     Case(many_entries),
