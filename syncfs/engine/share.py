@@ -50,7 +50,7 @@ from syncfs.engine.writing.files import Files
 from syncfs.engine.writing.journals import SLACK_BYTES, Journals
 from syncfs.engine.writing.openfile import OpenFile
 from syncfs.engine.writing.settling import DIRTY_BYTES
-from syncfs.index.database import CHECKPOINT_BYTES
+from syncfs.index.database import CHECKPOINT_BYTES, RESTART_BYTES
 from syncfs.index.index import Changes, Index
 from syncfs.index.presence import Presence
 from syncfs.model.errors import SyncfsError
@@ -382,16 +382,27 @@ class Share:
             await trio.sleep(TIDY_SECONDS)
             try:
                 self.presence.write_touches()
+                self.commit()
+                await self.keep_log_short()
                 if self.feed is not None:
                     await self.feed.age()
-                self.commit()
+                    self.commit()
                 self.problem = OWN_FEED_SENTENCE if self.own_feed_lost else ""
                 await self.packer.compact()
-                if self.index.database.log_bytes() > CHECKPOINT_BYTES:
-                    await trio.to_thread.run_sync(self.index.database.checkpoint)
             except Exception as error:
                 self._report(error)
                 self._wake_tidy()
+
+    async def keep_log_short(self) -> None:
+        """Keep the index's log short, also while it is written all the time."""
+        database = self.index.database
+        if database.log_bytes() <= CHECKPOINT_BYTES:
+            return
+        await trio.to_thread.run_sync(database.checkpoint)
+        if database.log_bytes() > RESTART_BYTES:
+            await trio.to_thread.run_sync(database.checkpoint)  # so that little is left to do in the loop
+            self.commit()
+            database.checkpoint()
 
     def _in_use(self) -> list[tuple[int, bytes, list[bytes]]]:
         return self.files.in_use() + self._past.in_use()

@@ -30,6 +30,8 @@ _CACHE_KIB = 32 * 1024
 _STATEMENTS = 256
 CHECKPOINT_BYTES = 16 * 1024 * 1024
 """A write-ahead log that has grown to so many bytes wants a checkpoint."""
+RESTART_BYTES = 64 * 1024 * 1024
+"""At this size the end of a checkpoint is waited for, without a write meanwhile, so that the log can begin anew."""
 _KEPT_LOG_BYTES = 4 * 1024 * 1024
 """A log that is begun anew after a checkpoint keeps so much of its file."""
 
@@ -176,7 +178,10 @@ class IndexDatabase:
         return self._log.size
 
     def checkpoint(self) -> None:
-        """Move the log into the database, through a connection of its own; for a thread."""
+        """Move the log into the database, through a connection of its own; for a thread.
+
+        The log begins anew only if nothing was written meanwhile, as where this is called once more in the loop.
+        """
         if not self._may_checkpoint or self._log.failure is not None:
             return
         try:

@@ -98,9 +98,9 @@ class Feeds:
 
     def add_device(self, device: DeviceId, public: bytes, name: str, role: str, certificate: bytes) -> None:
         """Keep a device's verified certificate."""
-        if self.certificate(device) == certificate:
-            return  # which needs no room on the disk
         is_new = self.device_names().get(device) != name
+        if not is_new and self.certificate(device) == certificate:
+            return  # which needs no room on the disk
         self._database.write(
             "INSERT OR REPLACE INTO devices (device, public, name, role, certificate) VALUES (?, ?, ?, ?, ?)",
             (device, public, name, role, certificate),

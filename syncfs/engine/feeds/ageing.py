@@ -12,20 +12,34 @@ _TIERS = 6
 
 
 def merge_plan(segments: Sequence[tuple[int, int]]) -> slice | None:
-    """Which last segments of a feed, given as (records spanned, bytes), to merge now; None if none.
+    """Which neighbouring segments of a feed, given as (records spanned, bytes), to merge now; None if none.
 
     Segments are merged once they make up a segment of the next tier, so a record is rewritten O(log n) times and
-    O(FAN_IN · log n) segments are left beside full ones.
+    O(FAN_IN · log n) segments are left beside full ones. Where they are too many for one, the oldest fill one.
     """
     for tier in range(_TIERS):
-        start, records, size = len(segments), 0, 0
+        start, records = len(segments), 0
         while start and _tier(segments[start - 1][0]) <= tier:
-            longer, larger = records + segments[start - 1][0], size + segments[start - 1][1]
+            start -= 1
+            records += segments[start][0]
+        if records >= FAN_IN ** (tier + 1):
+            chosen = _first_that_fit(segments, start, FAN_IN ** (tier + 1))
+            if chosen is not None:
+                return chosen
+    return None
+
+
+def _first_that_fit(segments: Sequence[tuple[int, int]], start: int, enough: int) -> slice | None:
+    """The first neighbours from `start` on that fit into one segment, and fill it or have `enough` records."""
+    for begin in range(start, len(segments) - 1):
+        stop, records, size = begin, 0, 0
+        while stop < len(segments):
+            longer, larger = records + segments[stop][0], size + segments[stop][1]
             if longer > MAX_MERGED_RECORDS or larger > MAX_MERGED_BYTES:
                 break
-            start, records, size = start - 1, longer, larger
-        if len(segments) - start >= 2 and records >= FAN_IN ** (tier + 1):
-            return slice(start, len(segments))
+            stop, records, size = stop + 1, longer, larger
+        if stop - begin >= 2 and (records >= enough or stop < len(segments)):
+            return slice(begin, stop)
     return None
 
 

@@ -15,14 +15,22 @@ import trio
 from syncfs.crypto.identity import DeviceIdentity
 from syncfs.crypto.keys import ReadKeys
 from syncfs.crypto.sealing import SEGMENT_NONCE_BYTES
-from syncfs.engine.feeds.ageing import batches, merge_plan, without_superseded
+from syncfs.engine.feeds.ageing import MAX_MERGED_BYTES, batches, merge_plan, without_superseded
 from syncfs.engine.feeds.claims import claimed, joined
 from syncfs.index.index import Index
 from syncfs.model.errors import SyncfsError
 from syncfs.model.ids import NODE_BYTES, Address, NodeId
 from syncfs.model.records import NodeRecord, Record, Times
 from syncfs.wire.head import SegmentRef, decode_head, next_mark, sign_head
-from syncfs.wire.segment import SealedSegment, Segment, decode_segment, decode_segment_public, encode_segment
+from syncfs.wire.segment import (
+    MAX_PLAIN,
+    SealedSegment,
+    Segment,
+    decode_segment,
+    decode_segment_public,
+    encode_record,
+    encode_segment,
+)
 
 GATHER_SECONDS = 0.005
 """How long changes are gathered at least before a segment is made of them."""
@@ -80,6 +88,7 @@ class Feed:
         self._touched: dict[NodeId, int] = {}
         self._sealed: list[tuple[Address, bytes]] = []
         self._merged: dict[Address, bytes] = {}
+        self._weights: dict[Address, int] = {}
         self._unsynced = True  # an earlier process may have been killed before it could flush
         self._durable: tuple[bytes, int] | None = None
         self.lost = index.feeds.number(OWN_FEED_LOST) == 1
@@ -219,7 +228,7 @@ class Feed:
         feeds = self._index.feeds
         if len(feeds.segments_of(self.device)) > MOST_SEGMENTS:
             while plan := self._plan():
-                self._take_place(plan, _merged(self.read, plan))
+                self._merge(plan, _merged(self.read, plan))
         feeds.set_number("lamport", self._lamport)
         refs = [
             SegmentRef(first, last, address, size, self._marks.get(last, b""))
@@ -235,7 +244,8 @@ class Feed:
             merged = await trio.to_thread.run_sync(_merged, self.read, plan)
             if not all(map(self._index.feeds.has_segment, plan.segments)):
                 return  # others have taken their place meanwhile
-            self._take_place(plan, merged)
+            if not self._merge(plan, merged):
+                continue
             self._sign_head()
             self._unsynced = True
             self._wake.set()  # peers are told the old head, whose segments are gone, until this one is durable
@@ -333,7 +343,8 @@ class Feed:
     def _plan(self) -> "_Plan | None":
         """Which segments to merge now, if any."""
         segments = self._index.feeds.segments_of(self.device)
-        chosen = merge_plan([(last - first + 1, size) for _, first, last, size in segments])
+        weigh = self._weights.get
+        chosen = merge_plan([(last - first + 1, max(size, weigh(own, 0))) for own, first, last, size in segments])
         if chosen is None:
             return None
         found: dict[Address, bytes] = {}
@@ -343,16 +354,35 @@ class Feed:
             found[address] = data
         return _Plan(found, segments[chosen][0][1], segments[chosen][-1][2])
 
-    def _take_place(self, plan: "_Plan", merged: "_Merged") -> None:
-        """Hold one segment in the place of several."""
+    def _merge(self, plan: "_Plan", merged: "_Merged") -> bool:
+        """Hold one segment in the place of several; false where that cannot be one, which is remembered.
+
+        Segments are stored compressed, and only who has opened them knows how large they are.
+        """
+        ratio, size = MAX_PLAIN // MAX_MERGED_BYTES, sum(merged.sizes.values())
+        fits = size + ARRAY_BYTES <= MAX_PLAIN
+        weights = merged.sizes
+        if fits:
+            weights = {self._take_place(plan, merged): size}
+        self._weights = {own: weight for own, weight in self._weights.items() if self._index.feeds.has_segment(own)}
+        self._weights |= {own: size // ratio + 1 for own, size in weights.items()}
+        return fits
+
+    def _take_place(self, plan: "_Plan", merged: "_Merged") -> Address:
+        """Hold one segment in the place of several; its address."""
         held = self._index.feeds.segments_of(self.device)
         earlier = [row for row in held if row[2] < plan.first]
         adds, drops = joined(merged.publics, self._publics(earlier))
         self._index.feeds.drop_segments(self.device, {row[0] for row in held if row[0] not in plan.segments})
-        self._store_segment(merged.records, plan.first, plan.last, adds, drops)
+        address, _ = self._store_segment(merged.records, plan.first, plan.last, adds, drops)
         self._merged |= plan.segments
         while sum(map(len, self._merged.values())) > MERGED_BYTES:
             del self._merged[next(iter(self._merged))]
+        return address
+
+
+ARRAY_BYTES = 5
+"""What msgpack puts in front of a long array."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,13 +400,17 @@ class _Merged:
 
     publics: list[Segment]
     records: list[Record]
+    sizes: dict[Address, int]
+    """For each segment the bytes of what is left of its records."""
 
 
 def _merged(read: ReadKeys, plan: _Plan) -> _Merged:
     """For a thread: what these segments hold, without what is superseded."""
-    publics, records = [], list[Record]()
-    for data in plan.segments.values():
-        public, body = decode_segment(read, data)
-        publics.append(public)
-        records += body
-    return _Merged(publics, without_superseded(records))
+    opened = {own: decode_segment(read, data) for own, data in plan.segments.items()}
+    kept = without_superseded([record for _, records in opened.values() for record in records])
+    left = set(map(id, kept))
+    sizes = {
+        own: sum(len(encode_record(record)) for record in records if id(record) in left)
+        for own, (_, records) in opened.items()
+    }
+    return _Merged([public for public, _ in opened.values()], kept, sizes)
