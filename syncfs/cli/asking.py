@@ -1,6 +1,7 @@
 """Asking a running share: finding it by its name or by a path in its mount, and calling its command list."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -9,9 +10,9 @@ from msgspec import Struct
 from syncfs.cli import engine
 from syncfs.cli.home import Home
 from syncfs.cli.running import RunRecord, behind_mount, running_share
-from syncfs.control.client import ANSWER_SECONDS, connect
+from syncfs.control.client import ANSWER_SECONDS, Client, connect
 from syncfs.control.commands import Command
-from syncfs.model.errors import UnavailableError, UsageError
+from syncfs.model.errors import SilentError, UnavailableError, UsageError
 from syncfs.mount import table
 
 A = TypeVar("A", bound=Struct)
@@ -35,9 +36,23 @@ def ask(home: Home, name: str, command: Command[A, R], arguments: A, timeout: fl
 
 
 def ask_record(record: RunRecord, command: Command[A, R], arguments: A, timeout: float | None = ANSWER_SECONDS) -> R:
-    """What the share behind a record answers. Raises what it raises, UnavailableError."""
-    with connect(record.socket, record.name) as client:
+    """What the share behind a record answers. Raises what it raises, UnavailableError, SilentError."""
+    with calling(record) as client:
         return client.call(command, arguments, timeout)
+
+
+@contextmanager
+def calling(record: RunRecord) -> Iterator[Client]:
+    """Call the share behind a record. Raises UnavailableError, SilentError, which names the process."""
+    try:
+        with connect(record.socket, record.name) as client:
+            yield client
+    except SilentError as error:
+        pid = record.pid
+        raise SilentError(
+            f"process {pid}, which runs '{record.name}', does not answer: look into {record.log}, let it go on "
+            f"with 'kill -CONT {pid}' if it was stopped, or end it with 'kill -KILL {pid}' and start it again"
+        ) from error
 
 
 def locate(home: Home, text: str) -> tuple[RunRecord, bytes]:

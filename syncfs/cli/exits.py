@@ -1,5 +1,6 @@
 """The exit codes of `syncfs`, in one table; docs/guide/commands.md shows it and a test compares the two."""
 
+import signal
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,8 +30,17 @@ from syncfs.model.errors import (
 
 OK: Final = 0
 OTHER: Final = 1
-INTERRUPTED: Final = 130
-"""What a shell reports of a command that SIGINT ended."""
+SIGNALLED: Final = 128
+"""A shell reports so much more than its number of a signal that ended a command."""
+INTERRUPTED: Final = SIGNALLED + signal.SIGINT
+
+
+class Ended(KeyboardInterrupt):
+    """A signal other than SIGINT has told a command to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +75,16 @@ EXITS: Final = (
     Exit(19, NoFuseError, "there is no /dev/fuse, or it may not be opened"),
     Exit(20, HomeError, "the home cannot be read and written"),
     Exit(21, DamagedIndexError, "the index is damaged"),
+    Exit(SIGNALLED + signal.SIGHUP, None, "ended by SIGHUP, as when its terminal closes"),
     Exit(INTERRUPTED, None, "interrupted, as by Ctrl-C"),
+    Exit(SIGNALLED + signal.SIGTERM, None, "ended by SIGTERM, as by kill or timeout"),
 )
 
 
 def exit_code(error: BaseException) -> int:
     """The exit code for an error: that of the nearest class in the table."""
+    if isinstance(error, Ended):
+        return SIGNALLED + error.number
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
     codes = {row.error: row.code for row in EXITS if row.error is not None}

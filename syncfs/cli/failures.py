@@ -4,13 +4,14 @@ SYNCFS_DEBUG=1 shows the traceback as well.
 """
 
 import os
+import signal
 import sys
 import traceback
 
 import click
 import msgspec
 
-from syncfs.cli.exits import exit_code
+from syncfs.cli.exits import Ended, exit_code
 from syncfs.control.protocol import INTERNAL
 from syncfs.model.errors import SyncfsError, UsageError
 
@@ -45,6 +46,8 @@ def understood(error: BaseException) -> BaseException:
 
 def sentence(error: BaseException) -> str:
     """What a person reads about an error that `understood` returned."""
+    if isinstance(error, Ended):
+        return f"ended by {signal.Signals(error.number).name}"
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
     if isinstance(error, SyncfsError):

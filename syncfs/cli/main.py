@@ -15,6 +15,7 @@ import click
 from syncfs import __version__
 from syncfs.cli.exits import OK, OTHER
 from syncfs.cli.failures import report_failure
+from syncfs.cli.signals import Ending, ending_in_order
 
 _MODULES: Final = MappingProxyType(
     {
@@ -69,9 +70,14 @@ def commands() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit code."""
+    with ending_in_order() as ending:
+        return _run(arguments, ending)
+
+
+def _run(arguments: Sequence[str], ending: Ending) -> int:
     # Not `commands.main()`, which has its own words for errors and interrupts.
     try:
-        with commands.make_context("syncfs", list(arguments)) as context:
+        with commands.make_context("syncfs", list(arguments), obj=ending) as context:
             commands.invoke(context)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -84,7 +90,7 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except BaseException as error:
-        return report_failure(error, "--json" in arguments)
+        return report_failure(ending.meant(error), "--json" in arguments)
     return OK
 
 

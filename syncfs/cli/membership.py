@@ -3,6 +3,7 @@
 import os
 import sys
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from syncfs.cli import engine, show
 from syncfs.cli.home import Home, check_share_name, this_home
 from syncfs.cli.options import command, network_options, settings_of
 from syncfs.cli.running import RunRecord, claim, running_share
+from syncfs.cli.signals import Ending
 from syncfs.control.settings import check_peers
 from syncfs.crypto.secrets import (
     JoinLink,
@@ -185,13 +187,16 @@ def _import(home: Home, known: engine.KnownShare, source: Path, count: "Progress
     from syncfs.cli.importing import import_tree
     from syncfs.cli.progress import bar
 
+    ending = click.get_current_context().find_object(Ending) or Ending()
     record = RunRecord(known.share, known.name, os.getpid(), "create", str(home.path), None, datetime.now(UTC))
     with claim(home, record), bar(f"importing {show.plain(source.name)}", quiet) as picture:
 
+        def report(now: "Progress") -> None:
+            picture.update(now.bytes, now.total_bytes)
+
         async def use(volume: "TreeWriter") -> None:
-            await import_tree(
-                volume, source, home.path.resolve(), count, lambda now: picture.update(now.bytes, now.total_bytes)
-            )
+            # Not around the share as well, whose own tasks are needed to close it.
+            await ending.interruptible(partial(import_tree, volume, source, home.path.resolve(), count, report))
 
         trio.run(engine.write_tree, home, known.name, use)
     return {"entries": count.entries, "bytes": count.bytes, "lost_attributes": count.lost_attributes}

@@ -8,15 +8,17 @@ import click
 import msgspec
 
 from syncfs.cli import engine, show
-from syncfs.cli.asking import ask, require_running
+from syncfs.cli.asking import ask, ask_record, calling, require_running
 from syncfs.cli.home import Home, this_home
 from syncfs.cli.options import command
 from syncfs.cli.running import RunRecord, running_shares
-from syncfs.control.client import connect
+from syncfs.control.client import ANSWER_SECONDS
 from syncfs.control.commands import PEERS, STATUS, TRANSFERS, Nothing, TransfersArguments
-from syncfs.model.errors import UnavailableError, UsageError
+from syncfs.model.errors import SilentError, UnavailableError, UsageError
 from syncfs.model.reports import ShareStatus, TransferReport
 
+LOOK_SECONDS = 5.0
+"""`status` asks for what a share knows, and is there to tell of one that does not answer."""
 _CLEAR = "\x1b[H\x1b[J"
 
 
@@ -106,8 +108,9 @@ def transfers_command(name: str | None, watch: bool, interval: float, as_json: b
     home = this_home()
     if watch:
         record = require_running(home, name) if name else _only_one(home)
-        with connect(record.socket, record.name) as client:
-            for report in client.stream(TRANSFERS, TransfersArguments(watch=True, interval=interval)):
+        with calling(record) as client:
+            arguments = TransfersArguments(watch=True, interval=interval)
+            for report in client.stream(TRANSFERS, arguments, interval + ANSWER_SECONDS):
                 _show_watched(report, as_json)
         return
     records = [require_running(home, name)] if name else running_shares(home)
@@ -167,8 +170,11 @@ def _status(known: engine.KnownShare, record: RunRecord | None) -> ShareStatus:
     if record is None:
         return stopped
     try:
-        with connect(record.socket, record.name) as client:
-            return client.call(STATUS, Nothing())
+        return ask_record(record, STATUS, Nothing(), LOOK_SECONDS)
+    except SilentError as error:
+        return msgspec.structs.replace(
+            stopped, state="silent", reasons=[str(error)], pid=record.pid, mountpoint=record.mountpoint
+        )
     except UnavailableError as error:
         doing = "it is starting or ending" if record.purpose in ("mount", "serve") else record.sentence
         return msgspec.structs.replace(

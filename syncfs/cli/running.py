@@ -54,6 +54,11 @@ class RunRecord(Struct, frozen=True):
         return self.mountpoint
 
     @property
+    def log(self) -> Path:
+        """Where it says what happens, if it is in the background."""
+        return Home(Path(self.home)).log(self.name)
+
+    @property
     def sentence(self) -> str:
         """Who has the share, as a part of a sentence."""
         match self.purpose:

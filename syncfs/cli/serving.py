@@ -20,6 +20,7 @@ from syncfs.cli import engine
 from syncfs.cli.engine import MountPlan
 from syncfs.cli.home import Home
 from syncfs.cli.running import RunRecord, claim, pointer_from_mount
+from syncfs.cli.signals import end_at_once
 from syncfs.cli.tuning import keep_memory
 from syncfs.control.server import serve_control
 from syncfs.control.service import ShareService
@@ -33,6 +34,7 @@ def serve_share(home: Home, name: str, plan: MountPlan | None, ready: Callable[[
 
     Raises UnknownShareError, SecretError, BusyError, SetupError, DamageError and what else the engine raises.
     """
+    end_at_once()
     _log_to_stderr()
     keep_memory()
     known = engine.known_share(home, name)

@@ -23,6 +23,7 @@ SyncfsError
 ├── ForeignError          what came from a peer or the network breaks the rules
 │   └── RefusedError      a peer told us no, or is not who it must be
 ├── UnavailableError      nobody who has the data can be reached now
+│   └── SilentError       the process that runs the share is there, but does not answer
 └── PosixError            the answer to a file system call is an errno
 
 An edge (errno, exit code, wire) translates these once, in one table of its own.
@@ -129,6 +130,10 @@ class RefusedError(ForeignError):
 
 class UnavailableError(SyncfsError):
     """The data is not here, and nobody who has it can be reached now."""
+
+
+class SilentError(UnavailableError):
+    """The process that runs a share takes a call, but does not answer it."""
 
 
 class PosixError(SyncfsError):

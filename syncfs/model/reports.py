@@ -15,9 +15,9 @@ _FIRST_MICROSECOND = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // timedelta(mi
 _LAST_MICROSECOND = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 
 RoleName = Literal["writer", "reader", "store"]
-State = Literal["running", "waiting", "degraded", "stopped"]
+State = Literal["running", "waiting", "degraded", "silent", "stopped"]
 """running: all is well; waiting: no peer has told us the tree yet; degraded: it works, but `reasons` say what does
-not; stopped: nobody serves the share in this home."""
+not; silent: its process is there but does not answer; stopped: nobody serves the share in this home."""
 
 
 def moment(nanoseconds: int) -> datetime:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
-from syncfs.model.errors import UnavailableError
+from syncfs.model.errors import SilentError, UnavailableError
 
 MAX_SOCKET_PATH = 100
 READ_BYTES = 64 * 1024
@@ -51,14 +51,19 @@ class LocalConnection:
         self._socket.settimeout(seconds)
 
     def send_line(self, line: bytes) -> None:
-        """Send a line, which holds no line break. Raises UnavailableError."""
+        """Send a line, which holds no line break. Raises UnavailableError, SilentError."""
         try:
             self._socket.sendall(line + b"\n")
+        except TimeoutError as error:
+            raise SilentError("the running share takes no request: see its log") from error
         except OSError as error:
             raise UnavailableError("the running share does not answer: it may be ending just now") from error
 
     def receive_line(self) -> bytes | None:
-        """The next line, without its line break; None at the end. Raises UnavailableError."""
+        """The next line, without its line break; None at the end. Raises UnavailableError.
+
+        Raises SilentError where nothing came in time; it may be called again then.
+        """
         searched = 0
         while (end := self._buffer.find(b"\n", searched)) < 0:
             searched = len(self._buffer)
@@ -67,7 +72,7 @@ class LocalConnection:
             try:
                 data = self._socket.recv(READ_BYTES)
             except TimeoutError as error:
-                raise UnavailableError("the running share does not answer in time: see its log") from error
+                raise SilentError("the running share does not answer in time: see its log") from error
             except OSError:
                 data = b""
             if not data:
@@ -83,7 +88,10 @@ class LocalConnection:
 
 
 def connect_local(path: Path, timeout: float, max_line: int) -> LocalConnection | None:
-    """Call whoever listens at `path`; None where nobody does. Raises UnavailableError where that cannot be told."""
+    """Call whoever listens at `path`; None where nobody does. Raises UnavailableError where that cannot be told.
+
+    Raises SilentError where so many wait already that nobody can have looked for long.
+    """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(timeout)
     try:
@@ -97,6 +105,9 @@ def connect_local(path: Path, timeout: float, max_line: int) -> LocalConnection 
         raise UnavailableError(
             f"the control socket {path} belongs to another user: ask as the one who runs the share"
         ) from error
+    except (TimeoutError, BlockingIOError) as error:
+        connection.close()
+        raise SilentError("the running share takes no call: see its log") from error
     except OSError as error:
         connection.close()
         raise UnavailableError(f"the control socket {path} does not answer: {error.strerror or error}") from error

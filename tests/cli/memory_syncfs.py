@@ -24,6 +24,14 @@ from tests.cli.memory_tree import MemoryTree
 from tests.control.services import MemoryHistory, MemoryShare
 
 
+class _EndlessTree(MemoryTree):
+    """A tree into which an import never ends."""
+
+    async def setattr(self, *_: Any) -> Any:
+        print("importing", flush=True)
+        await trio.sleep_forever()
+
+
 def create_share(home: Home, name: str, settings: dict[str, str]) -> engine.KnownShare:
     return _keep(home, name, format_secret(new_writer_secret(os.urandom)), settings)
 
@@ -41,7 +49,7 @@ def check_share(home: Home, name: str, repair: bool, rebuild: bool) -> CheckRepo
 
 
 async def write_tree(home: Home, name: str, use: Callable[[Any], Awaitable[None]]) -> None:
-    await use(MemoryTree())
+    await use(_EndlessTree() if os.environ.get("MEMORY_SYNCFS") == "slow" else MemoryTree())
 
 
 async def run_share(

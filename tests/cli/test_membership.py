@@ -1,5 +1,6 @@
 """create, join, secret and leave: their JSON is a promise, their errors are sentences with codes."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,44 @@ def test_an_import_that_fails_leaves_no_share(shell: Shell, tmp_path: Path) -> N
     done = shell.run("create", "photos", "--from", tmp_path / "tree" / "file")
     assert done.code == 2
     assert shell.run("list", "--json").json == []
+
+
+@pytest.mark.parametrize(
+    ("number", "ignoring", "told"),
+    [
+        (signal.SIGINT, "", "interrupted"),
+        (signal.SIGTERM, "", "ended by SIGTERM"),
+        (signal.SIGTERM, "INT", "ended by SIGTERM"),
+        (signal.SIGHUP, "", "ended by SIGHUP"),
+        (signal.SIGHUP, "INT", "ended by SIGHUP"),
+    ],
+)
+def test_an_import_that_a_signal_ends_leaves_no_share(
+    shell: Shell, tmp_path: Path, number: int, ignoring: str, told: str
+) -> None:
+    (tmp_path / "tree").mkdir()
+    words = ("create", "photos", "--from", tmp_path / "tree")
+    with shell.started(*words, MEMORY_SYNCFS="slow", ignoring=ignoring) as importing:
+        assert importing.stdout is not None and importing.stderr is not None
+        assert importing.stdout.readline() == "importing\n"
+        importing.send_signal(number)
+        if number != signal.SIGINT:
+            importing.send_signal(number)  # as timeout(1) does, to the process and to its group
+        assert importing.wait(10) == 128 + number
+        assert importing.stderr.read() == f"syncfs: {told}\n"
+    assert shell.run("list", "--json").json == []
+    shell.good("create", "photos")
+
+
+def test_what_the_caller_ignores_ends_nothing(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    words = ("create", "photos", "--from", tmp_path / "tree")
+    with shell.started(*words, MEMORY_SYNCFS="slow", ignoring="HUP") as importing:
+        assert importing.stdout is not None
+        assert importing.stdout.readline() == "importing\n"
+        importing.send_signal(signal.SIGHUP)
+        importing.send_signal(signal.SIGTERM)
+        assert importing.wait(10) == 128 + signal.SIGTERM
 
 
 def test_debugging_shows_the_traceback(shell: Shell) -> None:

@@ -153,6 +153,22 @@ def test_a_killed_share_can_be_started_again(served: Shell) -> None:
     served.good("serve", "photos")
 
 
+def test_a_process_that_does_not_answer_is_told_as_that(served: Shell) -> None:
+    record = running_share(Home(served.home), "photos")
+    assert record is not None
+    os.kill(record.pid, signal.SIGSTOP)
+    try:
+        status = served.run("status", "photos", "--json").json
+        assert (status["state"], status["pid"], status["files"]) == ("silent", record.pid, None)
+        assert f"process {record.pid}, which runs 'photos', does not answer: " in status["reasons"][0]
+        assert f"'kill -CONT {record.pid}'" in served.good("status", "photos")
+        done = served.run("log", "photos:")
+        assert (done.code, done.err) == (10, f"syncfs: {status['reasons'][0]}\n")
+    finally:
+        os.kill(record.pid, signal.SIGCONT)
+    assert served.run("status", "photos", "--json").json["state"] == "running"
+
+
 def test_an_unmount_that_takes_too_long_says_so(shell: Shell) -> None:
     shell.good("create", "photos")
     shell.good("serve", "photos", MEMORY_SYNCFS="stuck")

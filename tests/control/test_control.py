@@ -1,9 +1,10 @@
 """Server and client together over a real socket, and callers that do everything wrong."""
 
 import json
+import socket as socketlib
 import stat
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,15 +12,25 @@ import pytest
 import trio
 import trio.testing
 
-from syncfs.control import commands, server
+from syncfs.control import client, commands, server
 from syncfs.control.client import Client, connect
 from syncfs.control.commands import Nothing
 from syncfs.control.server import serve_control
 from syncfs.model import errors
-from syncfs.model.errors import BusyError, UnavailableError, UsageError
+from syncfs.model.errors import BusyError, SilentError, UnavailableError, UsageError
+from syncfs.model.reports import CheckReport
 from tests.control.services import MemoryHistory, MemoryShare
 
 T = TypeVar("T")
+
+
+@contextmanager
+def listening(path: str) -> Iterator[socketlib.socket]:
+    """A socket whose callers wait in vain."""
+    with socketlib.socket(socketlib.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        yield listener
 
 
 @asynccontextmanager
@@ -123,7 +134,7 @@ async def test_only_what_the_share_can_do_is_served(socket: Path) -> None:
 
 async def test_watching_streams_until_the_caller_leaves(socket: Path) -> None:
     def watch(client: Client) -> int:
-        reports = client.stream(commands.TRANSFERS, commands.TransfersArguments(watch=True, interval=0.0))
+        reports = client.stream(commands.TRANSFERS, commands.TransfersArguments(watch=True, interval=0.0), 10)
         return sum(1 for _, report in zip(range(3), reports, strict=False) if report.transfers)
 
     async with serving(socket, MemoryShare()):
@@ -180,6 +191,38 @@ async def test_a_caller_that_does_not_read_is_dropped(socket: Path, autojump_clo
             while True:  # the server leaves its end once its patience is over
                 await deaf.send_all(b"\n")
                 await trio.sleep(1)
+
+
+async def test_a_share_that_does_not_answer_is_not_waited_for(socket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "LIFE_SECONDS", 0.01)
+    with listening(str(socket)) as deaf:
+        for timeout in (None, 0.01):
+            with pytest.raises(SilentError):
+                await ask(socket, lambda client, timeout=timeout: client.call(commands.COLLECT, Nothing(), timeout))
+        deaf.setblocking(False)
+        asked = [json.loads(deaf.accept()[0].recv(10_000)) for _ in range(2)]
+        assert [request["command"] for request in asked] == ["config", "gc"], "it is not asked to work first"
+
+
+async def test_a_share_that_works_for_long_is_waited_for(socket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Working(MemoryShare):
+        asked = 0
+        done = trio.Event()
+
+        def settings(self) -> dict[str, str]:
+            self.asked += 1
+            if self.asked == 4:
+                self.done.set()
+            return {}
+
+        async def check(self, repair: bool) -> CheckReport:
+            await self.done.wait()
+            return await super().check(repair)
+
+    monkeypatch.setattr(client, "ANSWER_SECONDS", 0.01)
+    async with serving(socket, Working()):
+        report = await ask(socket, lambda client: client.call(commands.CHECK, commands.CheckArguments(), None))
+    assert report.clean
 
 
 async def test_too_many_callers_are_told_so(socket: Path) -> None:

@@ -1,5 +1,6 @@
 """Restoring where the present is in the way: folders that are gone, other things of that name, conflict copies."""
 
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
@@ -59,6 +60,58 @@ def test_what_became_something_else_comes_back_on_its_own_or_beside(tmp_path: Pa
         assert (await tree(one))["/f-then"] == whole["/f"]
         await history.restore(b"", None, then, None)
         assert await tree(one) == whole
+
+    tell(tmp_path, story)
+
+
+def test_what_is_refused_or_changes_nothing_is_not_told(tmp_path: Path) -> None:
+    async def story(nodes: Nodes) -> None:
+        one = await nodes.add()
+        await write(one, "f", b"only")
+        await write(one, "d/in", b"in a folder")
+        await nodes.rest()
+        history, feed = share_of(one).history, share_of(one).feed
+        assert feed is not None
+        then, sequence = await a_moment(one), feed.sequence
+        early = datetime(2020, 1, 1, tzinfo=UTC)
+        for path, version, time, to in (
+            (b"doesnotexist", None, None, None),
+            (b"f", "yesterday", None, None),
+            (b"f", None, early, None),
+            (b"f", None, None, None),
+            (b"d", None, None, None),
+            (b"f", None, then, b"d"),
+            (b"d", None, then, b"f"),
+            (b"f", None, then, b"f/inside"),
+        ):
+            with pytest.raises(UsageError):
+                await history.restore(path, version, time, to)
+        with pytest.raises(UsageError):
+            await history.undo("nobody", early)
+        await history.restore(b"", None, then, None)
+        await nodes.rest()
+        assert feed.sequence == sequence
+        assert [entry for entry in log(share_of(one).index, b"", 100) if entry.action == "setting"] == []
+
+    tell(tmp_path, story)
+
+
+def test_what_is_put_back_is_told_before_the_first_change(tmp_path: Path) -> None:
+    async def story(nodes: Nodes) -> None:
+        one = await nodes.add()
+        await write(one, "f", b"first")
+        await nodes.rest()
+        then = await a_moment(one)
+        await write(one, "f", b"second")
+        delete(one, "f")
+        await nodes.rest()
+        index = share_of(one).index
+        known = len(log(index, b"", 100))
+        await share_of(one).history.restore(b"f", None, then, None)
+        told = log(index, b"", 100)[:-known]
+        assert (told[-1].action, told[-1].setting, told[-1].value) == ("setting", "restore", "f")
+        assert {entry.path for entry in told[:-1]} == {"f"}
+        assert not index.setting(restoring(share_of(one).member.identity.id))
 
     tell(tmp_path, story)
 

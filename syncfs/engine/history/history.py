@@ -17,10 +17,10 @@ from syncfs.engine.history.finding import (
     pick_device,
     pick_version,
 )
+from syncfs.engine.history.purpose import Purpose, end_purpose
 from syncfs.engine.history.putting import Putter, past_path
 from syncfs.engine.history.trees import TreePutter
 from syncfs.engine.history.undo import undo
-from syncfs.engine.replication.harm import GOING_ON, restoring
 from syncfs.engine.replication.holding import UNDONE, accepting
 from syncfs.engine.replication.replicator import Replicator
 from syncfs.engine.tree.volume import Volume
@@ -104,9 +104,9 @@ class History:
             with (
                 self._index.database.reader() as rows,
                 self._volume.behind_kernel(),
-                self._on_purpose(feed, f"restore {shown_path(path)}"),
+                self._putting(feed, f"restore {shown_path(path)}") as putter,
             ):
-                report = await self._restore(Putter(self._index, feed, self._turn), rows, path, version, time, to)
+                report = await self._restore(putter, rows, path, version, time, to)
         await feed.durable()
         return report
 
@@ -120,8 +120,9 @@ class History:
         async with self._busy:
             feed.commit()
             with self._volume.behind_kernel():
-                with self._on_purpose(feed, f"undo {device} since {since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"):
-                    done = await undo(self._index, Putter(self._index, feed, self._turn), who, nanoseconds(since))
+                what = f"undo {device} since {since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+                with self._putting(feed, what) as putter:
+                    done = await undo(self._index, putter, who, nanoseconds(since))
                 self._decide(feed, who, f"{sequence}{UNDONE}")
         await feed.durable()
         return UndoReport(self._index.feeds.device_names()[who], since, done.changed, done.kept)
@@ -273,27 +274,26 @@ class History:
         if who != feed.device:
             feed.record([SettingRecord(feed.tick(), feed.now(), accepting(who), decision)])
 
-    async def _turn(self) -> None:
-        """Between two names that are put back: what others do meanwhile is not done on purpose."""
-        feed = self.writable()
-        self.end_purpose()
-        await self._volume.let_kernel_in()
-        feed.record([SettingRecord(feed.tick(), feed.now(), restoring(feed.device), GOING_ON)])
-
     @contextmanager
-    def _on_purpose(self, feed: Feed, what: str) -> Iterator[None]:
-        """While the block runs, all that is recorded is known elsewhere as put back by a person, and not held."""
-        feed.record([SettingRecord(feed.tick(), feed.now(), restoring(feed.device), what)])
+    def _putting(self, feed: Feed, what: str) -> Iterator[Putter]:
+        """What is recorded through the putter is known elsewhere as put back by a person, and not held."""
+        purpose = Purpose(self._index, feed, what)
+
+        async def turn() -> None:
+            """Between two names that are put back: what others do meanwhile is not done on purpose."""
+            self.writable()
+            purpose.end()
+            await self._volume.let_kernel_in()
+
         try:
-            yield
+            yield Putter(self._index, feed, purpose.begin, turn)
         finally:
-            self.end_purpose()
+            purpose.end()
 
     def end_purpose(self) -> None:
         """What is recorded from now on is nothing special."""
-        if self._feed is not None and self._index.setting(restoring(self._feed.device)):
-            record = SettingRecord(self._feed.tick(), self._feed.now(), restoring(self._feed.device), "")
-            self._feed.record([record])
+        if self._feed is not None:
+            end_purpose(self._index, self._feed)
 
     def writable(self) -> Feed:
         """The feed that a person's decision goes to. Raises UsageError where this device may not write."""

@@ -32,10 +32,13 @@ PAGE = 250
 class Putter:
     """Writes records of ours, in the loop."""
 
-    def __init__(self, index: Index, feed: Feed, turn: Callable[[], Awaitable[None]]) -> None:
-        """`turn` gives others their turn."""
+    def __init__(
+        self, index: Index, feed: Feed, begin: Callable[[], None], turn: Callable[[], Awaitable[None]]
+    ) -> None:
+        """`begin` is called before each change, `turn` gives others their turn."""
         self._index = index
         self._feed = feed
+        self._begin = begin
         self._turn = turn
         self._names = 0
         self._began = feed.tick()
@@ -55,6 +58,7 @@ class Putter:
         return self._feed.tick()
 
     def _record(self, records: Sequence[Record]) -> None:
+        self._begin()
         self._feed.record(records)
         self._own.update(record.lamport for record in records)
         self._uncommitted += len(records)
