@@ -1,12 +1,43 @@
 """scripts/install puts everything in place, takes only its own away again, and what it installed runs."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from syncfs.cli.exits import EXITS
+
 ROOT = Path(__file__).parents[2]
+
+FINAL = {
+    2: "the call is wrong",
+    3: "the secret in the vault cannot be read",
+    4: "the share is not there",
+    8: "an older syncfs does not learn to read it",
+    11: "the secret is wrong",
+    12: "the secret is wrong",
+    13: "a store stays a store",
+    15: "the unit has tried to make the directory",
+    16: "somebody has to move away what is in the directory",
+}
+"""The exit codes after which systemd shall not start the share again, and why that would not help."""
+PASSING = {
+    1: "it may be a fault of that moment",
+    5: "who uses it ends",
+    6: "space comes back, and permissions are given",
+    7: "a disk that fails to read may read again",
+    9: "peers change",
+    10: "peers come",
+    14: "only create and join end with it",
+    17: "who runs or mounts it ends",
+    18: "who has the port ends",
+    19: "the kernel module may be loaded later",
+    20: "the disk of the home may come later",
+    21: "it is also what an unknown error of SQLite's ends with, which the next start need not meet",
+}
+"""Those after which it shall, and what may be better then."""
 
 
 def install(root: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -58,6 +89,16 @@ def test_what_is_installed_runs_anywhere(tmp_path: Path) -> None:
     assert (helper.returncode, helper.stderr.startswith("mount.syncfs: call it as")) == (1, True)
     assert run("sbin/mount.fuse.syncfs", "photos", str(tmp_path), "-o", "rw").returncode == 32
     assert run("sbin/umount.fuse.syncfs", str(tmp_path)).returncode == 32
+
+
+@pytest.mark.parametrize("unit", ["system.service", "system-mount.service", "user.service"])
+def test_what_trying_again_does_not_mend_is_not_tried_again(unit: str) -> None:
+    failures = {row.code for row in EXITS} - {0, 130}  # all went well, and Ctrl-C
+    assert failures == {*FINAL, *PASSING} and not FINAL.keys() & PASSING.keys()
+    text = (ROOT / "scripts" / "systemd" / unit).read_text()
+    found = re.search("^RestartPreventExitStatus=(.*)$", text, re.MULTILINE)
+    assert found is not None
+    assert {int(code) for code in found[1].split()} == FINAL.keys()
 
 
 @pytest.fixture
