@@ -17,11 +17,13 @@ from typing import Final
 from syncfs.cli.engine import MountPlan, known_share, require_mountable
 from syncfs.cli.failures import sentence, understood
 from syncfs.cli.home import Home, this_home
-from syncfs.cli.mount_options import GivenOptions, read_options
+from syncfs.cli.mount_options import GivenOptions, read_options, require_unchanged
 from syncfs.cli.mounting import READY_SECONDS, end_target, start_in_background
+from syncfs.cli.running import behind_mount
 from syncfs.cli.unmounting import FLUSH_SECONDS
 from syncfs.model.errors import SyncfsError, UsageError
-from syncfs.mount import mountpoint
+from syncfs.mount import mountpoint, table
+from syncfs.mount.options import parse_options
 
 OK: Final = 0
 WRONG_CALL: Final = 1
@@ -65,11 +67,10 @@ def run_mount(arguments: Sequence[str]) -> int:
             2
         ]  # mount(8) makes a path of a name that a file in the current directory bears, too
         home = Home(call.options.home) if call.options.home else this_home()
-        require_mountable(known_share(home, name))
         if call.options.remount:
-            if not call.fake:
-                mountpoint.remount(directory, name, call.options.mount)
+            _remount(home, call, name, directory)
             return
+        require_mountable(known_share(home, name))
         if mountpoint.mounted_by_access(directory, name) or (spec != name and mountpoint.has_share(directory, name)):
             return
         plan = MountPlan(mountpoint.prepare(directory), name, call.options.mount)
@@ -91,6 +92,16 @@ def run_umount(arguments: Sequence[str]) -> int:
         end_target(this_home(), directory, FLUSH_SECONDS, lambda said: print(f"umount.syncfs: {said}", file=sys.stderr))
 
     return _guarded("umount.syncfs", umount)
+
+
+def _remount(home: Home, call: _Call, name: str, directory: str) -> None:
+    """Have the kernel change what it can; the share may be one of any home."""
+    mounted = table.mounted_at(table.resolved(directory))
+    if mounted is not None and mounted.type == table.TYPE:
+        record = behind_mount(home, mounted)
+        require_unchanged(call.options, (record and record.options) or parse_options(""), name)
+    if not call.fake:
+        mountpoint.remount(directory, name, call.options.mount)
 
 
 def _read(arguments: Sequence[str], letters: str, count: int, usage: str) -> _Call:

@@ -22,6 +22,7 @@ from msgspec import Struct
 from syncfs.cli.home import Home
 from syncfs.model.errors import BusyError, MountedError, SetupError
 from syncfs.mount import table
+from syncfs.mount.options import MountOptions
 
 _FLOCK: Final = "hhqqi0q"
 """struct flock of Linux on 64 bits: type, whence, start, length, pid."""
@@ -29,7 +30,10 @@ _MAX_RECORD: Final = 64 * 1024
 
 
 class RunRecord(Struct, frozen=True):
-    """Who runs a share: `purpose` is mount, serve or the command that needs the share to itself."""
+    """Who runs a share: `purpose` is mount, serve or the command that needs the share to itself.
+
+    `options` are those it was mounted with.
+    """
 
     share: str
     name: str
@@ -38,6 +42,7 @@ class RunRecord(Struct, frozen=True):
     home: str
     mountpoint: str | None
     since: datetime
+    options: MountOptions | None = None
 
     @property
     def socket(self) -> Path:
