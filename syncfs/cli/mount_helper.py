@@ -1,17 +1,21 @@
 """The programs that mount(8) and umount(8) call: mount.syncfs, mount.fuse.syncfs, umount.fuse.syncfs.
 
-`mount.syncfs SPEC DIR [-sfnv] [-o OPTIONS] [-t TYPE]` mounts the share SPEC; `umount.syncfs DIR [-flnrv] [-t TYPE]`
-returns when everything is flushed. Both end with the codes of mount(8), in the table below, not with those of `syncfs`.
+`mount.syncfs SPEC DIR [-sfnv] [-N NAMESPACE] [-o OPTIONS] [-t TYPE]` mounts the share SPEC; `umount.syncfs DIR
+[-flnrv] [-N NAMESPACE] [-t TYPE]` returns when everything is flushed. Both end with the codes of mount(8), in the table
+below, not with those of `syncfs`.
+
 The source in the mount table is the share's name as in fstab, by which `mount -a` knows what is mounted already. Where
 the current directory has a file of that name, mount(8) makes a path of it: then SPEC is that path, and it is for us to
 know what is mounted already.
 """
 
+import ctypes
 import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from getopt import GetoptError, gnu_getopt
+from pathlib import Path
 from typing import Final
 
 from syncfs.cli.engine import MountPlan, known_share, require_mountable
@@ -31,6 +35,8 @@ SYSTEM_ERROR: Final = 2
 OWN_ERROR: Final = 4
 INTERRUPTED: Final = 8
 MOUNT_FAILED: Final = 32
+_NEW_MOUNTS: Final = 0x00020000
+"""CLONE_NEWNS of setns(2)."""
 
 
 class _CallError(UsageError):
@@ -61,7 +67,7 @@ def run_mount(arguments: Sequence[str]) -> int:
     """Mount as mount(8) asks; returns an exit code of mount(8)."""
 
     def mount() -> None:
-        call = _read(arguments, "sfnvwro:t:", 2, "mount.syncfs SPEC DIR [-sfnv] [-o OPTIONS]")
+        call = _read(arguments, "sfnvwrN:o:t:", 2, "mount.syncfs SPEC DIR [-sfnv] [-o OPTIONS]")
         spec, directory = call.operands
         name = spec.rpartition("/")[
             2
@@ -111,13 +117,29 @@ def _read(arguments: Sequence[str], letters: str, count: int, usage: str) -> _Ca
         raise _CallError(f"{error}: call it as {usage}") from error
     if len(operands) != count:
         raise _CallError(f"call it as {usage}")
+    if not operands[-1]:
+        raise _CallError(f"'' names no directory: call it as {usage}")
     given = [letter for letter, _ in flags]
     texts = [value for letter, value in flags if letter == "-o"]
+    for namespace in (value for letter, value in flags if letter == "-N"):
+        _enter(namespace)
     try:
         options = read_options([*texts, "ro"] if "-r" in given else texts, sloppy="-s" in given)
     except UsageError as error:
         raise _CallError(str(error)) from error
     return _Call(tuple(operands), options, "-f" in given, "-v" in given)
+
+
+def _enter(namespace: str) -> None:
+    """Go on in another mount namespace, which mount(8) leaves to its helpers; home and share are those seen there."""
+    try:
+        with Path(namespace).open("rb") as file:
+            if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), _NEW_MOUNTS):
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    except OSError as error:
+        raise _CallError(f"the namespace {namespace} cannot be entered: {error.strerror}") from error
+    if not Path(__file__).exists():
+        raise _CallError(f"syncfs is not to be seen in the namespace {namespace}: install it there, and mount inside")
 
 
 def _guarded(program: str, action: Callable[[], None]) -> int:

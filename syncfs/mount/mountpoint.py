@@ -39,6 +39,8 @@ def prepare(directory: str | Path) -> str:
 
     Raises NoPlaceError, NotEmptyError, MountedError (something is mounted there), UsageError, SetupError.
     """
+    if not str(directory):
+        raise UsageError("'' names no directory: say where to mount")
     path = table.resolved(directory)
     mounted = _after_automount(path)
     if mounted is not None and mounted.type == table.TYPE and is_dead(path):
