@@ -72,6 +72,38 @@ def test_the_files_of_others_stay(tmp_path: Path) -> None:
     assert files(tmp_path) == {"sbin/mount.syncfs"}
 
 
+def test_a_link_of_others_stays_even_where_it_leads_nowhere(tmp_path: Path) -> None:
+    command = tmp_path / "usr/local/bin/syncfs"
+    command.parent.mkdir(parents=True)
+    command.symlink_to("/nowhere/syncfs")
+    done = install(tmp_path)
+    assert (done.returncode, f"{command} belongs to somebody else" in done.stderr) == (1, True)
+    assert install(tmp_path, "--remove").returncode == 0
+    assert command.is_symlink()
+
+
+def test_directories_that_are_empty_go_and_others_stay(tmp_path: Path) -> None:
+    (tmp_path / "usr/local/lib/systemd/system").mkdir(parents=True)
+    (tmp_path / "usr/local/lib/systemd/system/other.service").write_text("")
+    assert install(tmp_path).returncode == 0
+    assert install(tmp_path, "--remove").returncode == 0
+    assert (tmp_path / "usr/local/lib/systemd/system/other.service").exists()
+    assert not (tmp_path / "usr/local/lib/systemd/user").exists()
+    (tmp_path / "usr/local/lib/systemd/system/other.service").unlink()
+    assert install(tmp_path).returncode == 0
+    assert install(tmp_path, "--remove").returncode == 0
+    assert not (tmp_path / "usr/local/lib/systemd").exists()
+
+
+def test_a_root_is_one_of_the_current_directory_and_is_needed(tmp_path: Path) -> None:
+    script = str(ROOT / "scripts" / "install")
+    done = subprocess.run(["bash", script, "--root", "tree"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, (tmp_path / "tree/sbin/mount.syncfs").exists()) == (0, True), done.stderr
+    for words in (["--root"], ["--root", ""]):
+        done = subprocess.run(["bash", script, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (1, "install: --root needs a directory: see scripts/install --help\n")
+
+
 def test_what_is_installed_runs_anywhere(tmp_path: Path) -> None:
     assert install(tmp_path / "root").returncode == 0
     (tmp_path / "syncfs").mkdir()

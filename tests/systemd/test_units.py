@@ -99,9 +99,15 @@ def test_a_store_is_not_mounted_again_and_again(machine: Machine) -> None:
 
 
 def test_removing_and_installing(machine: Machine) -> None:
-    """Systemd hears of it at once; a share and its secret stay."""
+    """Systemd hears of it at once; a share and its secret stay, and so does what runs, of which one is told."""
     machine.run("syncfs create photos --discovery none")
-    machine.run(f"{ROOT}/scripts/install --remove; ! systemctl cat {UNIT}; ! command -v syncfs mount.syncfs")
+    machine.run(f"systemctl enable --now {UNIT}")
+    said = machine.run(f"{ROOT}/scripts/install --remove")
+    assert f"install: {UNIT} is still running: systemctl stop {UNIT}" in said
+    assert f"install: {UNIT} is still enabled: systemctl disable {UNIT}" in said
+    machine.run(
+        f"systemctl stop {UNIT}; systemctl disable {UNIT}; ! systemctl cat {UNIT}; ! command -v syncfs mount.syncfs"
+    )
     machine.run(f"{ROOT}/scripts/install; systemctl start {UNIT}")
     assert status(machine) == "running"
 
