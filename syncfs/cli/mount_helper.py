@@ -20,7 +20,7 @@ from typing import Final
 
 from syncfs.cli.engine import MountPlan, known_share, require_mountable
 from syncfs.cli.failures import sentence, understood
-from syncfs.cli.home import Home, this_home
+from syncfs.cli.home import Home, named_home, this_home
 from syncfs.cli.mount_options import GivenOptions, read_options, require_unchanged
 from syncfs.cli.mounting import READY_SECONDS, end_target, start_in_background
 from syncfs.cli.running import behind_mount
@@ -72,7 +72,7 @@ def run_mount(arguments: Sequence[str]) -> int:
         name = spec.rpartition("/")[
             2
         ]  # mount(8) makes a path of a name that a file in the current directory bears, too
-        home = Home(call.options.home) if call.options.home else this_home()
+        home = named_home(call.options.home) if call.options.home else this_home()
         if call.options.remount:
             _remount(home, call, name, directory)
             return

@@ -9,6 +9,7 @@ directory of the user holds a link from the mount's device number to the record.
 import errno
 import fcntl
 import os
+import pwd
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -118,6 +119,15 @@ def behind_mount(home: Home, mount: table.Mount) -> RunRecord | None:
     return next((record for record in candidates if record.mountpoint == mount.directory), None)
 
 
+def require_own(mount: table.Mount, what: str) -> None:
+    """Raise SetupError where a mount is another user's, so that we may not do `what` (only … may …)."""
+    if mount.owner is None or os.geteuid() in (0, mount.owner):
+        return
+    who = _user(mount.owner)
+    allowed = who if mount.owner == 0 else f"{who} and root"
+    raise SetupError(f"the mount at {mount.directory} belongs to {who}: only {allowed} may {what}")
+
+
 def read_record(path: Path) -> RunRecord | None:
     """The record at `path` if the process that wrote it still runs."""
     try:
@@ -163,6 +173,13 @@ def _is_locked(descriptor: int) -> bool:
     asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
     answer: int = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked))[0]
     return answer != fcntl.F_UNLCK
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
 
 
 def _device(mount: table.Mount) -> str:

@@ -205,6 +205,14 @@ def test_the_helper_mounts_in_another_namespace(shell: Shell, place: Path) -> No
     assert (done.code, f"the namespace {inside} cannot be entered" in done.err) == (1, True)
 
 
+def test_a_home_that_cannot_be_one_is_told(shell: Shell, place: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    words = ("photos", place, "-o", f"home={tmp_path}/file")
+    for done in (shell.run(*words, program="mount.syncfs"), shell.run("mount", *words)):
+        assert f"the home {tmp_path}/file is not a directory: move it away" in done.err
+        assert done.code in (32, 20)
+
+
 @pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["the command alone", "as a terminal does"])
 def test_interrupting_a_mount_that_waits_leaves_nothing(
     shell: Shell, place: Path, send: Callable[[int, int], None]
