@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from syncfs.cli import engine
 from syncfs.cli.home import Home
-from syncfs.cli.running import RunRecord, behind_mount, running_share
+from syncfs.cli.running import RunRecord, behind_mount, require_own, running_share
 from syncfs.control.client import ANSWER_SECONDS, Client, connect
 from syncfs.control.commands import Command
 from syncfs.model.errors import SilentError, UnavailableError, UsageError
@@ -58,13 +58,15 @@ def calling(record: RunRecord) -> Iterator[Client]:
 def locate(home: Home, text: str) -> tuple[RunRecord, bytes]:
     """The running share and the path in it that a person means by a path in a mount, or by `NAME:PATH`.
 
-    The path need not exist (any more). Raises UsageError where it lies in no share, UnavailableError.
+    The path need not exist (any more). Raises UsageError where it lies in no share, SetupError
+    where the mount is another user's, UnavailableError.
     """
     path = table.resolved(text)
     mount = covering(table.mounts(), path)
     if mount is not None:
         record = behind_mount(home, mount)
         if record is None:
+            require_own(mount, "ask what it knows")
             raise UnavailableError(f"nobody answers for the mount at {mount.directory}: mount it again")
         return record, path_in_share(path, mount.directory)
     name, colon, inner = text.partition(":")

@@ -98,6 +98,13 @@ def this_home() -> Home:
     return home
 
 
+def named_home(path: Path) -> Home:
+    """The home that an option names. Raises SetupError where it cannot be read."""
+    home = Home(path)
+    home.require_readable()
+    return home
+
+
 def check_share_name(name: str) -> str:
     """A name that a share may bear in a home, in fstab and in file names. Raises UsageError."""
     if not 0 < len(name) <= MAX_SHARE_NAME:

@@ -1,27 +1,33 @@
 """The programs that mount(8) and umount(8) call: mount.syncfs, mount.fuse.syncfs, umount.fuse.syncfs.
 
-`mount.syncfs SPEC DIR [-sfnv] [-o OPTIONS] [-t TYPE]` mounts the share SPEC; `umount.syncfs DIR [-flnrv] [-t TYPE]`
-returns when everything is flushed. Both end with the codes of mount(8), in the table below, not with those of `syncfs`.
+`mount.syncfs SPEC DIR [-sfnv] [-N NAMESPACE] [-o OPTIONS] [-t TYPE]` mounts the share SPEC; `umount.syncfs DIR
+[-flnrv] [-N NAMESPACE] [-t TYPE]` returns when everything is flushed. Both end with the codes of mount(8), in the table
+below, not with those of `syncfs`.
+
 The source in the mount table is the share's name as in fstab, by which `mount -a` knows what is mounted already. Where
 the current directory has a file of that name, mount(8) makes a path of it: then SPEC is that path, and it is for us to
 know what is mounted already.
 """
 
+import ctypes
 import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from getopt import GetoptError, gnu_getopt
+from pathlib import Path
 from typing import Final
 
 from syncfs.cli.engine import MountPlan, known_share, require_mountable
 from syncfs.cli.failures import sentence, understood
-from syncfs.cli.home import Home, this_home
-from syncfs.cli.mount_options import GivenOptions, read_options
+from syncfs.cli.home import Home, named_home, this_home
+from syncfs.cli.mount_options import GivenOptions, read_options, require_unchanged
 from syncfs.cli.mounting import READY_SECONDS, end_target, start_in_background
+from syncfs.cli.running import behind_mount
 from syncfs.cli.unmounting import FLUSH_SECONDS
 from syncfs.model.errors import SyncfsError, UsageError
-from syncfs.mount import mountpoint
+from syncfs.mount import mountpoint, table
+from syncfs.mount.options import parse_options
 
 OK: Final = 0
 WRONG_CALL: Final = 1
@@ -29,6 +35,8 @@ SYSTEM_ERROR: Final = 2
 OWN_ERROR: Final = 4
 INTERRUPTED: Final = 8
 MOUNT_FAILED: Final = 32
+_NEW_MOUNTS: Final = 0x00020000
+"""CLONE_NEWNS of setns(2)."""
 
 
 class _CallError(UsageError):
@@ -60,17 +68,16 @@ def run_mount(arguments: Sequence[str]) -> int:
     """Mount as mount(8) asks; returns an exit code of mount(8)."""
 
     def mount() -> None:
-        call = _read(arguments, "sfnvwro:t:", 2, "mount.syncfs SPEC DIR [-sfnv] [-o OPTIONS]")
+        call = _read(arguments, "sfnvwrN:o:t:", 2, "mount.syncfs SPEC DIR [-sfnv] [-o OPTIONS]")
         spec, directory = call.operands
         name = spec.rpartition("/")[
             2
         ]  # mount(8) makes a path of a name that a file in the current directory bears, too
-        home = Home(call.options.home) if call.options.home else this_home()
-        require_mountable(known_share(home, name))
+        home = named_home(call.options.home) if call.options.home else this_home()
         if call.options.remount:
-            if not call.fake:
-                mountpoint.remount(directory, name, call.options.mount)
+            _remount(home, call, name, directory)
             return
+        require_mountable(known_share(home, name))
         if mountpoint.mounted_by_access(directory, name) or (spec != name and mountpoint.has_share(directory, name)):
             return
         plan = MountPlan(mountpoint.prepare(directory), name, call.options.mount)
@@ -98,6 +105,16 @@ def run_umount(arguments: Sequence[str]) -> int:
     return _guarded("umount.syncfs", umount)
 
 
+def _remount(home: Home, call: _Call, name: str, directory: str) -> None:
+    """Have the kernel change what it can; the share may be one of any home."""
+    mounted = table.mounted_at(table.resolved(directory))
+    if mounted is not None and mounted.type == table.TYPE:
+        record = behind_mount(home, mounted)
+        require_unchanged(call.options, (record and record.options) or parse_options(""), name)
+    if not call.fake:
+        mountpoint.remount(directory, name, call.options.mount)
+
+
 def _read(arguments: Sequence[str], letters: str, count: int, usage: str) -> _Call:
     try:
         flags, operands = gnu_getopt(list(arguments), letters)
@@ -105,13 +122,29 @@ def _read(arguments: Sequence[str], letters: str, count: int, usage: str) -> _Ca
         raise _CallError(f"{error}: call it as {usage}") from error
     if len(operands) != count:
         raise _CallError(f"call it as {usage}")
+    if not operands[-1]:
+        raise _CallError(f"'' names no directory: call it as {usage}")
     given = [letter for letter, _ in flags]
     texts = [value for letter, value in flags if letter == "-o"]
+    for namespace in (value for letter, value in flags if letter == "-N"):
+        _enter(namespace)
     try:
         options = read_options([*texts, "ro"] if "-r" in given else texts, sloppy="-s" in given)
     except UsageError as error:
         raise _CallError(str(error)) from error
     return _Call(tuple(operands), options, "-f" in given, "-v" in given, "-l" in given)
+
+
+def _enter(namespace: str) -> None:
+    """Go on in another mount namespace, which mount(8) leaves to its helpers; home and share are those seen there."""
+    try:
+        with Path(namespace).open("rb") as file:
+            if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), _NEW_MOUNTS):
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    except OSError as error:
+        raise _CallError(f"the namespace {namespace} cannot be entered: {error.strerror}") from error
+    if not Path(__file__).exists():
+        raise _CallError(f"syncfs is not to be seen in the namespace {namespace}: install it there, and mount inside")
 
 
 def _guarded(program: str, action: Callable[[], None]) -> int:

@@ -7,10 +7,10 @@ import click
 
 from syncfs.cli import show
 from syncfs.cli.engine import MountPlan, known_share, known_shares
-from syncfs.cli.home import Home, this_home
+from syncfs.cli.home import Home, named_home, this_home
 from syncfs.cli.mount_options import read_options
 from syncfs.cli.options import command
-from syncfs.cli.running import behind_mount, running_share
+from syncfs.cli.running import behind_mount, require_own, running_share
 from syncfs.cli.unmounting import FLUSH_SECONDS, Tell, require_uncovered, stop_share
 from syncfs.model.errors import SyncfsError, UnavailableError, UsageError
 from syncfs.mount import mountpoint, table
@@ -46,7 +46,7 @@ def mount_command(
     chosen = read_options(options)
     if chosen.remount:
         raise UsageError("the mount option 'remount' is for mount(8): use 'mount -o remount,…', or unmount it first")
-    home = Home(chosen.home) if chosen.home else this_home()
+    home = named_home(chosen.home) if chosen.home else this_home()
     plan = MountPlan(mountpoint.prepare(directory), name, chosen.mount)
     answer: dict[str, str | None] = {"name": name, "mountpoint": plan.directory}
     sentence = f"'{name}' is mounted at {plan.directory}."
@@ -101,7 +101,7 @@ def end_target(home: Home, target: str, seconds: float, tell: Tell, lazy: bool =
     """End what a person calls by its name or its directory; returns the share's name and where it was mounted.
 
     `lazy` as for `stop_share`. Raises UsageError where there is no such mount, UnavailableError where the share does
-    not run, BusyError.
+    not run, BusyError, SetupError where the mount is another user's.
     """
     record = running_share(home, target) if "/" not in target else None
     if record is None:
@@ -112,6 +112,7 @@ def end_target(home: Home, target: str, seconds: float, tell: Tell, lazy: bool =
             raise _nothing_to_end(home, target, place)
         record = behind_mount(home, mount)
         if record is None:
+            require_own(mount, "unmount it")
             _take_away(place, tell, lazy)
             return mount.source, place
     stop_share(record, seconds, tell, lazy)

@@ -9,6 +9,7 @@ directory of the user holds a link from the mount's device number to the record.
 import errno
 import fcntl
 import os
+import pwd
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +23,7 @@ from msgspec import Struct
 from syncfs.cli.home import Home
 from syncfs.model.errors import BusyError, MountedError, SetupError
 from syncfs.mount import table
+from syncfs.mount.options import MountOptions
 
 _FLOCK: Final = "hhqqi0q"
 """struct flock of Linux on 64 bits: type, whence, start, length, pid."""
@@ -29,7 +31,10 @@ _MAX_RECORD: Final = 64 * 1024
 
 
 class RunRecord(Struct, frozen=True):
-    """Who runs a share: `purpose` is mount, serve or the command that needs the share to itself."""
+    """Who runs a share: `purpose` is mount, serve or the command that needs the share to itself.
+
+    `options` are those it was mounted with.
+    """
 
     share: str
     name: str
@@ -38,6 +43,7 @@ class RunRecord(Struct, frozen=True):
     home: str
     mountpoint: str | None
     since: datetime
+    options: MountOptions | None = None
 
     @property
     def socket(self) -> Path:
@@ -137,6 +143,15 @@ def behind_mount(home: Home, mount: table.Mount) -> RunRecord | None:
     return next((record for record in candidates if record.mountpoint == mount.directory), None)
 
 
+def require_own(mount: table.Mount, what: str) -> None:
+    """Raise SetupError where a mount is another user's, so that we may not do `what` (only … may …)."""
+    if mount.owner is None or os.geteuid() in (0, mount.owner):
+        return
+    who = _user(mount.owner)
+    allowed = who if mount.owner == 0 else f"{who} and root"
+    raise SetupError(f"the mount at {mount.directory} belongs to {who}: only {allowed} may {what}")
+
+
 def read_record(path: Path) -> RunRecord | None:
     """The record at `path` if the process that wrote it still runs."""
     try:
@@ -182,6 +197,13 @@ def _is_locked(descriptor: int) -> bool:
     asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
     answer: int = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked))[0]
     return answer != fcntl.F_UNLCK
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
 
 
 def _device(mount: table.Mount) -> str:

@@ -43,7 +43,8 @@ def serve_share(home: Home, name: str, plan: MountPlan | None, ready: Callable[[
     home.prepare()
     directory = plan.directory if plan else None
     purpose = "mount" if plan else "serve"
-    record = RunRecord(known.share, name, os.getpid(), purpose, str(home.path), directory, datetime.now(UTC))
+    options = plan.options if plan else None
+    record = RunRecord(known.share, name, os.getpid(), purpose, str(home.path), directory, datetime.now(UTC), options)
     with claim(home, record):
         trio.run(_Server(home, record, plan, ready).run, strict_exception_groups=True)
 

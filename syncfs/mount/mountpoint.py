@@ -39,11 +39,13 @@ def prepare(directory: str | Path) -> str:
 
     Raises NoPlaceError, NotEmptyError, MountedError (something is mounted there), UsageError, SetupError.
     """
+    if not str(directory):
+        raise UsageError("'' names no directory: say where to mount")
     path = table.resolved(directory)
     mounted = _after_automount(path)
     if mounted is not None and mounted.type == table.TYPE and is_dead(path):
         detach(path)
-        mounted = table.mounted_at(path)
+        mounted = _after_automount(path)  # which may have waited below
     if mounted is not None and mounted.type != table.AUTOMOUNT:
         what = f"the share '{mounted.source}'" if mounted.type == table.TYPE else f"{mounted.source} ({mounted.type})"
         raise MountedError(f"{path} already has {what} mounted: unmount it first, or choose another directory")
@@ -72,10 +74,17 @@ def has_share(directory: str | Path, source: str) -> bool:
 
 
 def mounted_by_access(directory: str | Path, source: str) -> bool:
-    """Whether an automount was waiting at a directory, and has mounted that share there because we came by."""
+    """Whether an automount was waiting at a directory, and has mounted that share there because we came by.
+
+    It may have been waiting below a dead mount, which is taken away then. Raises BusyError, SetupError.
+    """
     path = table.resolved(directory)
-    mounted = table.mounted_at(path)
-    if mounted is None or mounted.type != table.AUTOMOUNT:
+    here = [mount.type for mount in table.mounts() if mount.directory == path]
+    if table.AUTOMOUNT not in here:
+        return False
+    if here[-1] == table.TYPE and is_dead(path):
+        detach(path)
+    elif here[-1] != table.AUTOMOUNT:
         return False
     _after_automount(path)
     return has_share(path, source)

@@ -15,17 +15,19 @@ AUTOMOUNT: Final = "autofs"
 """Nothing to be seen: whoever comes by has a share mounted over it (systemd.automount(5))."""
 TABLE: Final = Path("/proc/self/mountinfo")
 _ESCAPE: Final = re.compile(rb"\\([0-7]{3})")
+_OWNER: Final = re.compile(rb"(?:^|,)user_id=(\d+)(?:,|$)")
 
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """One line: the device as major and minor number, the directory, the type and the source."""
+    """One line: the device as major and minor number, the directory, the type, the source, and for FUSE whose it is."""
 
     major: int
     minor: int
     directory: str
     type: str
     source: str
+    owner: int | None = None
 
 
 def mounts(lines: Iterable[bytes] | None = None) -> list[Mount]:
@@ -36,7 +38,9 @@ def mounts(lines: Iterable[bytes] | None = None) -> list[Mount]:
         front, back = ahead.split(b" "), behind.split(b" ")
         if len(front) >= 6 and len(back) >= 2:
             major, _, minor = front[2].partition(b":")
-            found.append(Mount(int(major), int(minor), plain(front[4]), plain(back[0]), plain(back[1])))
+            owner = _OWNER.search(back[-1])
+            uid = int(owner[1]) if owner else None
+            found.append(Mount(int(major), int(minor), plain(front[4]), plain(back[0]), plain(back[1]), uid))
     return found
 
 

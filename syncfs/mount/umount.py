@@ -42,6 +42,9 @@ def unmount(
                 f"{path} is unmounted, but process {pid} still writes after {timeout:g} seconds: let it finish"
             )
     except BusyError as error:
+        below = [mount.directory for mount in table.mounts() if mount.directory.startswith(f"{path}/")]
+        if below:
+            raise BusyError(f"{path} is in use: {below[-1]} is mounted below it, unmount that first") from error
         users = users_of(path)
         raise BusyError(f"{error} [{', '.join(users)}]" if users else str(error)) from error
     finally:

@@ -41,7 +41,10 @@ async def listen_tcp(host: str, port: int) -> list[trio.SocketListener]:
     try:
         found = await socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
-        raise SetupError(f"{host!r} is no address of this computer: {_cause(error)}") from error
+        raise SetupError(
+            f"{host!r} is no address of this computer ({_cause(error)}): "
+            "set another with 'syncfs config NAME listen HOST:PORT'"
+        ) from error
     addresses = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
     for last_try in (*[False] * (_PORT_TRIES - 1), True):
         try:

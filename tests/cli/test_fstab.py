@@ -66,7 +66,22 @@ mounted rw
 printf '#!/bin/sh\\necho ran\\n' >program; chmod 755 program; step "rw: $(./program)"
 (as_nobody cat program) | head -n 1; (! as_nobody touch program 2>/dev/null) && step "default_permissions"
 mount -o remount,ro "$PLACE/at"; code touch program; step "remount,ro: $(grep -o 'Read-only' "$PLACE/said")"
-mount -o remount,rw "$PLACE/at"; touch program && step "remount,rw"; over
+mount -o remount,rw "$PLACE/at"; touch program && step "remount,rw"
+mount -T "$PLACE/fstab" -o remount,ro "$PLACE/at"
+code touch program; step "by fstab: $(grep -o 'Read-only' "$PLACE/said")"
+for wrong in timeout=5,uid=1000 foo timeout=abc; do
+  code mount -o "remount,$wrong" "$PLACE/at"; step "remount,$wrong: $code, $(grep -o "'.*' [^:]*" "$PLACE/said")"
+done; over
+mounted timeout=9,noacl
+for same in ro ro,timeout=9; do mount -o "remount,$same" "$PLACE/at"; done
+mount -T "$PLACE/fstab" -o remount,rw "$PLACE/at"
+touch program && step "remount by a line with options of our own"
+sed -i s/timeout=9/timeout=8/ "$PLACE/fstab"; code mount -T "$PLACE/fstab" -o remount "$PLACE/at"
+step "a line that has changed: $code, $(grep -o "'.*' [^:]*" "$PLACE/said")"
+over
+SYNCFS_HOME=$PLACE/nowhere "$PYTHON" -P -m syncfs mount photos "$PLACE/at" -o "$home" >/dev/null
+SYNCFS_HOME=$PLACE/nowhere mount -o remount,ro "$PLACE/at"; code touch "$PLACE/at/program"
+step "in another home: $(grep -o 'Read-only' "$PLACE/said")"; umount "$PLACE/at"
 code mount -o "remount,ro,$home" photos "$PLACE/at"; step "nothing to remount: $code"
 mounted ro; code touch program; step "ro: $(grep -o 'Read-only' "$PLACE/said")"; over
 mounted noexec; code ./program; step "noexec: $code"; over
@@ -122,7 +137,12 @@ def test_fstab_lines_and_umount(tmp_path: Path) -> None:
 def test_options_flags_and_exit_codes(tmp_path: Path) -> None:
     assert run(tmp_path, OPTIONS) == [
         "rw: ran", "#!/bin/sh", "default_permissions", "remount,ro: Read-only",
-        "remount,rw", "nothing to remount: 32",
+        "remount,rw", "by fstab: Read-only",
+        "remount,timeout=5,uid=1000: 32, 'timeout=5' cannot be changed while 'photos' is mounted",
+        "remount,foo: 1, 'foo' is unknown", "remount,timeout=abc: 1, 'timeout=abc' is out of range",
+        "remount by a line with options of our own",
+        "a line that has changed: 32, 'timeout=8' cannot be changed while 'photos' is mounted",
+        "in another home: Read-only", "nothing to remount: 32",
         "ro: Read-only", "noexec: 126", "owner: 1234:5678", "owner: 0:0", "safe without being asked", "suid,dev",
         "one of two: 64, 1", "unknown: 32, 'odd' is unknown", "sloppy: 1", "mounted at",
         "no directory: 32", "not mounted: 32",

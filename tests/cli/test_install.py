@@ -1,12 +1,43 @@
 """scripts/install puts everything in place, takes only its own away again, and what it installed runs."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from syncfs.cli.exits import EXITS
+
 ROOT = Path(__file__).parents[2]
+
+FINAL = {
+    2: "the call is wrong",
+    3: "the secret in the vault cannot be read",
+    4: "the share is not there",
+    8: "an older syncfs does not learn to read it",
+    11: "the secret is wrong",
+    12: "the secret is wrong",
+    13: "a store stays a store",
+    15: "the unit has tried to make the directory",
+    16: "somebody has to move away what is in the directory",
+}
+"""The exit codes after which systemd shall not start the share again, and why that would not help."""
+PASSING = {
+    1: "it may be a fault of that moment",
+    5: "who uses it ends",
+    6: "space comes back, and permissions are given",
+    7: "a disk that fails to read may read again",
+    9: "peers change",
+    10: "peers come",
+    14: "only create and join end with it",
+    17: "who runs or mounts it ends",
+    18: "who has the port ends",
+    19: "the kernel module may be loaded later",
+    20: "the disk of the home may come later",
+    21: "it is also what an unknown error of SQLite's ends with, which the next start need not meet",
+}
+"""Those after which it shall, and what may be better then."""
 
 
 def install(root: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -41,6 +72,38 @@ def test_the_files_of_others_stay(tmp_path: Path) -> None:
     assert files(tmp_path) == {"sbin/mount.syncfs"}
 
 
+def test_a_link_of_others_stays_even_where_it_leads_nowhere(tmp_path: Path) -> None:
+    command = tmp_path / "usr/local/bin/syncfs"
+    command.parent.mkdir(parents=True)
+    command.symlink_to("/nowhere/syncfs")
+    done = install(tmp_path)
+    assert (done.returncode, f"{command} belongs to somebody else" in done.stderr) == (1, True)
+    assert install(tmp_path, "--remove").returncode == 0
+    assert command.is_symlink()
+
+
+def test_directories_that_are_empty_go_and_others_stay(tmp_path: Path) -> None:
+    (tmp_path / "usr/local/lib/systemd/system").mkdir(parents=True)
+    (tmp_path / "usr/local/lib/systemd/system/other.service").write_text("")
+    assert install(tmp_path).returncode == 0
+    assert install(tmp_path, "--remove").returncode == 0
+    assert (tmp_path / "usr/local/lib/systemd/system/other.service").exists()
+    assert not (tmp_path / "usr/local/lib/systemd/user").exists()
+    (tmp_path / "usr/local/lib/systemd/system/other.service").unlink()
+    assert install(tmp_path).returncode == 0
+    assert install(tmp_path, "--remove").returncode == 0
+    assert not (tmp_path / "usr/local/lib/systemd").exists()
+
+
+def test_a_root_is_one_of_the_current_directory_and_is_needed(tmp_path: Path) -> None:
+    script = str(ROOT / "scripts" / "install")
+    done = subprocess.run(["bash", script, "--root", "tree"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, (tmp_path / "tree/sbin/mount.syncfs").exists()) == (0, True), done.stderr
+    for words in (["--root"], ["--root", ""]):
+        done = subprocess.run(["bash", script, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (1, "install: --root needs a directory: see scripts/install --help\n")
+
+
 def test_what_is_installed_runs_anywhere(tmp_path: Path) -> None:
     assert install(tmp_path / "root").returncode == 0
     (tmp_path / "syncfs").mkdir()
@@ -58,6 +121,16 @@ def test_what_is_installed_runs_anywhere(tmp_path: Path) -> None:
     assert (helper.returncode, helper.stderr.startswith("mount.syncfs: call it as")) == (1, True)
     assert run("sbin/mount.fuse.syncfs", "photos", str(tmp_path), "-o", "rw").returncode == 32
     assert run("sbin/umount.fuse.syncfs", str(tmp_path)).returncode == 32
+
+
+@pytest.mark.parametrize("unit", ["system.service", "system-mount.service", "user.service"])
+def test_what_trying_again_does_not_mend_is_not_tried_again(unit: str) -> None:
+    failures = {row.code for row in EXITS} - {0, 129, 130, 143}  # all went well, and signals
+    assert failures == {*FINAL, *PASSING} and not FINAL.keys() & PASSING.keys()
+    text = (ROOT / "scripts" / "systemd" / unit).read_text()
+    found = re.search("^RestartPreventExitStatus=(.*)$", text, re.MULTILINE)
+    assert found is not None
+    assert {int(code) for code in found[1].split()} == FINAL.keys()
 
 
 @pytest.fixture
@@ -105,9 +178,10 @@ def test_systemd_makes_units_of_our_lines_in_fstab(tmp_path: Path, units: Path) 
     made = {path.name: path for path in (tmp_path / "normal").iterdir() if path.is_file()}
     assert set(made) == {"srv-photos.mount", "srv-archive.mount", "srv-archive.automount", "srv-work.mount"}
     photos = made["srv-photos.mount"].read_text()
-    assert {"What=photos", "Where=/srv/photos", "Type=syncfs", "Options=_netdev,nofail"} <= set(photos.splitlines())
+    assert {"What=photos", "Where=/srv/photos", "Type=syncfs"} <= set(photos.splitlines())
+    assert "Options=_netdev,nofail,x-systemd.mount-timeout=120" in photos
     assert "TimeoutIdleSec=10min" in made["srv-archive.automount"].read_text()
-    assert "Options=_netdev,nofail,ro,noexec,home=/srv/syncfs" in made["srv-work.mount"].read_text()
+    assert "ro,noexec,home=/srv/syncfs" in made["srv-work.mount"].read_text()
     wanted = tmp_path / "normal" / "remote-fs.target.wants"
     assert {path.name for path in wanted.iterdir()} == {"srv-photos.mount", "srv-archive.automount", "srv-work.mount"}
     for path in made.values():

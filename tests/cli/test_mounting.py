@@ -99,6 +99,7 @@ def test_paths_in_a_mount_lead_to_its_share(shell: Shell, place: Path) -> None:
         (["photos", "{}/missing"], 15, "does not exist"),
         (["photos", "{}/file"], 2, "not a directory"),
         (["photos", "{}"], 16, "not empty"),
+        (["photos", ""], 2, "names no directory"),
         (["nothing", "{}/empty"], 4, "no share 'nothing'"),
         (["photos", "{}/empty", "-o", "nonsense"], 2, "nonsense"),
     ],
@@ -156,6 +157,8 @@ def test_the_mount_helper(shell: Shell, place: Path) -> None:
     assert helper("photos", place)[0] == 32
     assert helper("photos")[0] == 1
     assert helper("-Q", "photos", place)[0] == 1
+    code, said = helper("photos", "")
+    assert (code, "names no directory" in said) == (1, True)
     assert helper("nothing", place)[0] == 32
     began = time.monotonic()
     done = shell.run(place, "-v", program="umount.fuse.syncfs")
@@ -212,6 +215,34 @@ def test_the_helper_takes_a_home(shell: Shell, place: Path, tmp_path: Path) -> N
     assert other.run("photos", place, "-o", f"home={shell.home}", program="mount.syncfs").code == 0
     assert other.run(place, program="umount.syncfs").code == 0
     assert running_share(Home(shell.home), "photos") is None
+
+
+def test_the_helper_mounts_in_another_namespace(shell: Shell, place: Path) -> None:
+    """As `mount -N` asks it to."""
+    command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo ready; read end"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        if other.stdout.readline() != "ready\n":
+            pytest.skip("needs mount namespaces, which cannot be made here")
+        inside, lines = f"/proc/{other.pid}/ns/mnt", Path(f"/proc/{other.pid}/mountinfo")
+        done = shell.run("photos", place, "-N", inside, program="mount.syncfs")
+        assert (done.code, done.err) == (0, "")
+        assert table.mounted_at(str(place)) is None
+        mount = table.mounts(lines.read_bytes().splitlines())[-1]
+        assert (mount.directory, mount.source) == (str(place), "photos")
+        assert shell.run(place, "-N", inside, program="umount.syncfs").code == 0
+        assert table.mounts(lines.read_bytes().splitlines())[-1] != mount
+        other.communicate("\n")
+    done = shell.run("photos", place, "-N", inside, program="mount.syncfs")
+    assert (done.code, f"the namespace {inside} cannot be entered" in done.err) == (1, True)
+
+
+def test_a_home_that_cannot_be_one_is_told(shell: Shell, place: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    words = ("photos", place, "-o", f"home={tmp_path}/file")
+    for done in (shell.run(*words, program="mount.syncfs"), shell.run("mount", *words)):
+        assert f"the home {tmp_path}/file is not a directory: move it away" in done.err
+        assert done.code in (32, 20)
 
 
 @pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["the command alone", "as a terminal does"])

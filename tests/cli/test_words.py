@@ -139,6 +139,17 @@ def test_options_for_the_command_are_taken_out() -> None:
         read_options(["home=x"])
 
 
+def test_a_remount_is_told_the_state_of_the_kernel_besides() -> None:
+    kept = "rw,nosuid,relatime,remount,user_id=0,group_id=0,default_permissions,allow_other,max_read=131072,seclabel"
+    given = read_options([f"{kept},timeout=9,noacl,timeout=5"])
+    assert (given.remount, given.mount.timeout) == (True, 5.0)
+    assert given.own == {"allow_other": "allow_other", "timeout": "timeout=5", "acl": "noacl"}
+    for wrong in ("foo", "timeout=abc"):
+        with pytest.raises(UsageError, match=wrong):
+            read_options([f"remount,{wrong}"])
+    assert read_options(["remount,foo,ro"], sloppy=True).mount.read_only
+
+
 def test_help_and_version_end_well(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--version"]) == 0
     assert run(["mount", "-h"]) == 0

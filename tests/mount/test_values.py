@@ -40,6 +40,8 @@ def test_the_mount_table_is_read_with_its_escapes() -> None:
         Mount(98, 0, "/mnt 2\\x", "fuse.syncfs", "Büro"),
         Mount(0, 51, "/proc", "proc", "proc"),
     ]
+    line = b"90 50 0:54 / /srv rw,nosuid - fuse.syncfs photos rw,user_id=1000,group_id=100,default_permissions"
+    assert mounts([line]) == [Mount(0, 54, "/srv", "fuse.syncfs", "photos", 1000)]
 
 
 def test_an_acl_and_its_mode() -> None:

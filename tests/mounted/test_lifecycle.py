@@ -42,6 +42,20 @@ def test_a_busy_mount_is_not_unmounted_and_the_users_are_named(tmp_path: Path) -
         unmount(mount.directory, pid=mount.process.pid)
 
 
+@pytest.mark.root
+def test_a_mount_below_is_named(tmp_path: Path) -> None:
+    with memory_mount(tmp_path) as mount:
+        below = mount / "below"
+        below.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "none", below], check=True)
+        try:
+            with pytest.raises(BusyError, match=f"in use: {below} is mounted below it, unmount that first"):
+                unmount(mount.directory, pid=mount.process.pid)
+        finally:
+            subprocess.run(["umount", below], check=True)
+        unmount(mount.directory, pid=mount.process.pid)
+
+
 def test_a_signal_ends_a_busy_mount_and_commits_what_was_written(tmp_path: Path) -> None:
     with memory_mount(tmp_path) as mount:
         file = (mount / "open").open("w")

@@ -29,6 +29,8 @@ as_nobody() {
 as_nobody bash -euc "$SCRIPT"
 "$PYTHON" -P -m syncfs mount users "$PLACE/at" >/dev/null
 cd "$PLACE/at" && stat -c '%n: %u:%g %a' roots mine daemons linked && cd /
+as_nobody env SYNCFS_HOME="$PLACE/other" "$PYTHON" -P -m syncfs log "$PLACE/at" 2>&1 || echo "code $?"
+as_nobody env SYNCFS_HOME="$PLACE/other" "$PYTHON" -P -m syncfs umount "$PLACE/at" 2>&1 || echo "code $?"
 "$PYTHON" -P -m syncfs umount users
 """
 AS_NOBODY = """
@@ -101,4 +103,8 @@ def test_a_user_mounts_and_everything_is_his(place: Path) -> None:
         f"mine: {NOBODY}:{NOBODY} 644",
         "daemons: 1:1 644",
         f"linked: {NOBODY}:{NOBODY} 644",
+        f"syncfs: the mount at {place}/at belongs to root: only root may ask what it knows",
+        "code 6",
+        f"syncfs: the mount at {place}/at belongs to root: only root may unmount it",
+        "code 6",
     ], done.stderr

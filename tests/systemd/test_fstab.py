@@ -104,6 +104,17 @@ def test_after_a_crash_a_restart_brings_it_back(prepared: Machine) -> None:
         prepared.run(f"syncfs check {name}")
 
 
+def test_after_a_crash_mounting_brings_it_back(prepared: Machine) -> None:
+    """Also where it is an automount that does it, at the moment when the dead mount is taken away."""
+    for name, mounted in (("photos", "fuse.syncfs"), ("notes", "autofs fuse.syncfs")):
+        written = prepared.run(WRITE.format(f"/srv/{name}/file") + f"; sync /srv/{name}/file")
+        prepared.run(f"kill -9 {process(prepared, name)}")
+        prepared.wait(f"! stat -f /srv/{name}")
+        assert prepared.run(f"mount /srv/{name}") == ""
+        assert prepared.file_system(f"/srv/{name}") == mounted
+        assert prepared.run(READ.format(f"/srv/{name}/file")) == written
+
+
 def test_a_user_mounts_what_fstab_lets_users_mount(machine: Machine) -> None:
     machine.run("useradd --create-home me; mkdir /home/me/photos; chown me: /home/me/photos")
     machine.run("echo 'photos /home/me/photos syncfs noauto,user 0 0' >>/etc/fstab")

@@ -66,7 +66,7 @@ def test_a_served_share_comes_back_after_a_crash(served: Machine) -> None:
 
 def test_a_mounted_share_comes_back_after_a_crash(machine: Machine) -> None:
     """And nothing is lost when it is stopped in the middle of writing."""
-    machine.run("syncfs create photos --discovery none; mkdir /srv/photos; systemctl enable --now syncfs-mount@photos")
+    machine.run("syncfs create photos --discovery none; systemctl enable --now syncfs-mount@photos")
     unit = "syncfs-mount@photos.service"
     written = machine.run("head -c 60000000 /dev/urandom | tee /srv/photos/file | sha256sum; sync /srv/photos/file")
     machine.run(f"kill -9 $(systemctl show --value --property=MainPID {unit})")
@@ -89,10 +89,25 @@ def test_what_trying_again_does_not_mend_is_not_tried_again(machine: Machine) ->
     }
 
 
-def test_removing_and_installing(machine: Machine) -> None:
-    """Systemd hears of it at once; a share and its secret stay."""
+def test_a_store_is_not_mounted_again_and_again(machine: Machine) -> None:
     machine.run("syncfs create photos --discovery none")
-    machine.run(f"{ROOT}/scripts/install --remove; ! systemctl cat {UNIT}; ! command -v syncfs mount.syncfs")
+    secret = json.loads(machine.run("syncfs secret photos --store --json"))["secret"]
+    machine.run(f"syncfs leave photos --yes; syncfs join {secret} copy --discovery none")
+    machine.run("! systemctl start syncfs-mount@copy")
+    state = machine.state("syncfs-mount@copy.service", "ActiveState", "NRestarts", "ExecMainStatus")
+    assert state == {"ActiveState": "failed", "NRestarts": "0", "ExecMainStatus": "13"}
+
+
+def test_removing_and_installing(machine: Machine) -> None:
+    """Systemd hears of it at once; a share and its secret stay, and so does what runs, of which one is told."""
+    machine.run("syncfs create photos --discovery none")
+    machine.run(f"systemctl enable --now {UNIT}")
+    said = machine.run(f"{ROOT}/scripts/install --remove")
+    assert f"install: {UNIT} is still running: systemctl stop {UNIT}" in said
+    assert f"install: {UNIT} is still enabled: systemctl disable {UNIT}" in said
+    machine.run(
+        f"systemctl stop {UNIT}; systemctl disable {UNIT}; ! systemctl cat {UNIT}; ! command -v syncfs mount.syncfs"
+    )
     machine.run(f"{ROOT}/scripts/install; systemctl start {UNIT}")
     assert status(machine) == "running"
 

@@ -144,6 +144,11 @@ async def test_an_address_of_another_computer_cannot_be_listened_on():
         await listen_tcp("192.0.2.1", 0)
 
 
+async def test_a_name_that_cannot_be_listened_on():
+    with pytest.raises(SyncfsError, match=r"is no address of this computer .*: set another with 'syncfs config"):
+        await listen_tcp("no-such-host.invalid", 4000)
+
+
 async def test_a_name_that_does_not_exist():
     with pytest.raises(UnavailableError, match="cannot be reached"):
         await open_tcp("no-such-host.invalid", 1, 5)
