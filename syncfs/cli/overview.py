@@ -170,10 +170,11 @@ def _status(known: engine.KnownShare, record: RunRecord | None) -> ShareStatus:
     if record is None:
         return stopped
     try:
-        return ask_record(record, STATUS, Nothing(), LOOK_SECONDS)
+        told = ask_record(record, STATUS, Nothing(), LOOK_SECONDS)
+        return msgspec.structs.replace(told, mountpoint=record.place)  # it does not know of a lazy unmount
     except SilentError as error:
         return msgspec.structs.replace(
-            stopped, state="silent", reasons=[str(error)], pid=record.pid, mountpoint=record.mountpoint
+            stopped, state="silent", reasons=[str(error)], pid=record.pid, mountpoint=record.place
         )
     except UnavailableError as error:
         doing = "it is starting or ending" if record.purpose in ("mount", "serve") else record.sentence
@@ -182,7 +183,7 @@ def _status(known: engine.KnownShare, record: RunRecord | None) -> ShareStatus:
             state="waiting",
             reasons=[f"{doing} (process {record.pid}): {error}"],
             pid=record.pid,
-            mountpoint=record.mountpoint,
+            mountpoint=record.place,
         )
 
 

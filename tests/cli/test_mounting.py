@@ -78,6 +78,7 @@ def test_a_lazy_unmount_takes_a_busy_mount_away_and_its_user_goes_on(shell: Shel
         again = shell.run("mount", "photos", place)
         assert (again.code, "is no longer mounted" in again.err, str(pid) in again.err) == (17, True, True), again
         assert shell.run("list", "--json").json[0]["mountpoint"] is None
+        assert shell.run("status", "photos", "--json").json["mountpoint"] is None
     until(lambda: has_ended(pid), "the process has ended with its last user")
     shell.good("mount", "photos", place)
     shell.good("umount", "photos")
