@@ -174,6 +174,8 @@ class _Session:
         await self._ended.wait()
 
     def _detach(self) -> None:
+        if table.mounted_at(self._path) is None:
+            return  # somebody has unmounted it, and we are about to hear of that
         uppermost = table.mounted_over(self._path)
         if uppermost is not None:  # and is not ours to take away
             log.warning(

@@ -13,6 +13,7 @@ import pytest
 from syncfs.model.errors import BusyError, UnavailableError, UsageError
 from syncfs.mount import mountpoint, table
 from syncfs.mount.umount import unmount
+from tests.end_to_end.peer import until
 from tests.mounted.mounting import MemoryMount, detach, memory_mount
 
 pytestmark = pytest.mark.fuse
@@ -62,9 +63,8 @@ def test_a_signal_ends_a_busy_mount_and_commits_what_was_written(tmp_path: Path)
         file.write("unfinished")
         file.flush()
         mount.process.send_signal(signal.SIGTERM)
-        time.sleep(0.5)
         # Detached at once, but whoever has a file open is still answered for a while.
-        assert table.mounted_at(str(mount.directory)) is None
+        until(lambda: table.mounted_at(str(mount.directory)) is None, "it is detached")
         file.write("more")
         file.flush()
         ending = mount.hear()
@@ -189,10 +189,7 @@ def test_the_watchdog_ends_with_the_process(tmp_path: Path) -> None:
         assert _resident(dog) < 16 << 20
         mount.process.kill()
         mount.process.wait()
-        end = time.monotonic() + 5
-        while Path(f"/proc/{dog}").exists() and time.monotonic() < end:
-            time.sleep(0.05)
-        assert not Path(f"/proc/{dog}").exists()
+        until(lambda: not Path(f"/proc/{dog}").exists(), "the watchdog has ended")
 
 
 @pytest.mark.root

