@@ -52,10 +52,13 @@ class Shell:
         return Outcome(done.returncode, done.stdout, done.stderr)
 
     def started(self, *words: object, ignoring: str = "", **environment: str) -> "subprocess.Popen[str]":
-        """A command that runs and ignores these signals, as those in the background of a script do INT."""
+        """A command that runs and ignores these signals, as those in the background of a script do INT.
+
+        What we ourselves were told to ignore, as by nohup(1), it does not.
+        """
         return subprocess.Popen(
-            ["sh", "-c", f"trap '' {ignoring}; exec \"$@\"" if ignoring else 'exec "$@"', "sh",
-             sys.executable, "-m", "tests.cli.memory_syncfs", *map(str, words)],
+            ["env", "--default-signal", "sh", "-c", f"trap '' {ignoring}; exec \"$@\"" if ignoring else 'exec "$@"',
+             "sh", sys.executable, "-m", "tests.cli.memory_syncfs", *map(str, words)],
             env=self.surroundings(**environment), cwd=ROOT,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip

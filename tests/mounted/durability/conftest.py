@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.conftest import Group
-from tests.end_to_end.peer import ROOT, SOON, Peer
+from tests.end_to_end.peer import ROOT, SOON, Peer, until
 from tests.mounted.durability.disk import Disk, mounted
 from tests.mounted.durability.promises import Promises
 
@@ -68,6 +68,17 @@ def killing(pid: int) -> Iterator[None]:
         assert select.select([descriptor], [], [], SOON)[0], "a killed process did not end"
     finally:
         os.close(descriptor)
+
+
+def stop(pid: int) -> None:
+    """Stop a process: from now on nobody hears of anything from it, whatever the kernel tells it."""
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: all(state in "TD" for state in _states(pid)), "all threads are stopped, or wait for a disk")
+
+
+def _states(pid: int) -> list[str]:
+    tasks = Path(f"/proc/{pid}/task").glob("*/stat")
+    return [task.read_text().rpartition(")")[2].split()[0] for task in tasks]
 
 
 def found_in(place: Path) -> dict[str, bytes]:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.end_to_end.conftest import Group
 from tests.end_to_end.peer import ROOT, SHARE, Peer, until
-from tests.mounted.durability.conftest import home_of, killing
+from tests.mounted.durability.conftest import home_of, killing, stop
 from tests.mounted.durability.disk import Disk
 from tests.mounted.durability.promises import data_of
 
@@ -89,6 +89,8 @@ def test_a_power_cut_leaves_names_in_order_and_whole(
 
     def cut() -> None:
         disk.stir(random.Random(SEED))
+        stop(one.pid)  # see test_power_cut
         disk.cut()
 
-    crash_in_order(on_disk("cut", disk), cut, back)
+    one = on_disk("cut", disk)
+    crash_in_order(one, cut, back)

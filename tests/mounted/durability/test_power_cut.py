@@ -16,7 +16,7 @@ import pytest
 from tests.end_to_end.conftest import Group
 from tests.end_to_end.peer import SHARE, Peer, same, until
 from tests.end_to_end.trees import scan
-from tests.mounted.durability.conftest import found_in, home_of, killing, writing
+from tests.mounted.durability.conftest import found_in, home_of, killing, stop, writing
 from tests.mounted.durability.disk import Disk
 from tests.mounted.durability.promises import Promises
 
@@ -62,8 +62,13 @@ def cut_often(group: Group, on_disk: AddOnDisk, place: Path, rounds: int, option
 
 
 def cut(one: Peer, disk: Disk) -> None:
-    """Cut the power of a disk, and end the process that used it."""
+    """Cut the power of a disk, and end the process that used it.
+
+    It is stopped before: an fsync that the cut hits returns with success now and then, and nobody would hear of it
+    where the power is gone.
+    """
     with killing(one.pid):
+        stop(one.pid)
         disk.cut()
 
 
