@@ -69,16 +69,17 @@ async def _serve(arguments: argparse.Namespace) -> None:
             nursery.cancel_scope.cancel()
 
         await nursery.start(serve)
+        await nursery.start(_stop_on_signal, stop)
         say("mounted")
-        nursery.start_soon(_stop_on_signal, stop)
         nursery.start_soon(_answer, volume, watched)
         for _ in range(BUSY_TASKS if arguments.busy else 0):
             nursery.start_soon(_be_busy, arguments.busy)
     say({"released": volume.released, "calls": volume.calls})
 
 
-async def _stop_on_signal(stop: trio.Event) -> None:
+async def _stop_on_signal(stop: trio.Event, task_status: trio.TaskStatus[None]) -> None:
     with trio.open_signal_receiver(signal.SIGTERM) as received:
+        task_status.started()
         async for _ in received:
             stop.set()
 
