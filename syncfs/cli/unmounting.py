@@ -34,7 +34,7 @@ def stop_share(record: RunRecord, seconds: float, tell: Tell, lazy: bool = False
     """
     require_uncovered(record.mountpoint or "")
     if lazy and record.place is not None:
-        detach_lazily(record, record.place, tell)
+        _detach_lazily(record, record.place, tell)
         return
     deadline = time.monotonic() + seconds
     try:
@@ -72,7 +72,7 @@ def require_uncovered(directory: str) -> None:
         )
 
 
-def detach_lazily(record: RunRecord, directory: str, tell: Tell) -> None:
+def _detach_lazily(record: RunRecord, directory: str, tell: Tell) -> None:
     """Take a mount out of the tree whoever uses it, after what was written has been flushed, if that is quick."""
     try:
         _flush(record, LAZY_SECONDS)

@@ -40,6 +40,8 @@ def _first_that_fit(segments: Sequence[tuple[int, int]], start: int, enough: int
             stop, records, size = stop + 1, longer, larger
         if stop - begin >= 2 and (records >= enough or stop < len(segments)):
             return slice(begin, stop)
+        if stop == len(segments):
+            return None  # what begins later is less
     return None
 
 

@@ -46,6 +46,8 @@ MAX_SEGMENT_BYTES = 200 * 1024
 """Before compression, so that a new segment fits into an announcement."""
 MERGED_BYTES = 8 * 1024 * 1024
 """So many bytes of segments are still sent after others took their place, to peers that were about to ask for them."""
+_ARRAY_BYTES = 5
+"""What msgpack puts in front of a long array."""
 
 OWN_FEED_LOST = "own_feed_lost"
 """The number in the index that says so, 1 or 0."""
@@ -360,7 +362,7 @@ class Feed:
         Segments are stored compressed, and only who has opened them knows how large they are.
         """
         ratio, size = MAX_PLAIN // MAX_MERGED_BYTES, sum(merged.sizes.values())
-        fits = size + ARRAY_BYTES <= MAX_PLAIN
+        fits = size + _ARRAY_BYTES <= MAX_PLAIN
         weights = merged.sizes
         if fits:
             weights = {self._take_place(plan, merged): size}
@@ -379,10 +381,6 @@ class Feed:
         while sum(map(len, self._merged.values())) > MERGED_BYTES:
             del self._merged[next(iter(self._merged))]
         return address
-
-
-ARRAY_BYTES = 5
-"""What msgpack puts in front of a long array."""
 
 
 @dataclass(frozen=True, slots=True)
