@@ -51,13 +51,16 @@ class LocalConnection:
         self._socket.settimeout(seconds)
 
     def send_line(self, line: bytes) -> None:
-        """Send a line, which holds no line break. Raises UnavailableError, SilentError."""
+        """Send a line, which holds no line break. Raises SilentError.
+
+        One who has hung up is no error here: what it said before, or that it said nothing, is for `receive_line`.
+        """
         try:
             self._socket.sendall(line + b"\n")
         except TimeoutError as error:
             raise SilentError("the running share takes no request: see its log") from error
-        except OSError as error:
-            raise UnavailableError("the running share does not answer: it may be ending just now") from error
+        except (BrokenPipeError, ConnectionResetError):
+            pass
 
     def receive_line(self) -> bytes | None:
         """The next line, without its line break; None at the end. Raises UnavailableError.

@@ -5,6 +5,7 @@ import socket as socketlib
 import stat
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -236,6 +237,38 @@ async def test_too_many_callers_are_told_so(socket: Path) -> None:
         await crowd[0].aclose()
         await trio.testing.wait_all_tasks_blocked()
         assert (await ask(socket, lambda client: client.call(commands.STATUS, Nothing()))).name == "photos"
+
+
+async def test_what_is_said_before_hanging_up_is_heard(socket: Path) -> None:
+    refusal = b'{"error": {"type": "BusyError", "message": "too many callers at once"}}\n'
+
+    def refuse(read: Callable[[socketlib.socket], object]) -> None:
+        with listener.accept()[0] as caller:
+            caller.sendall(refusal)
+            read(caller)
+
+    def before_the_question(client: Client) -> None:
+        refuse(lambda caller: None)
+        client.call(commands.STATUS, Nothing())
+
+    with listening(str(socket)) as listener:
+        with pytest.raises(BusyError, match="too many callers"):
+            await ask(socket, before_the_question)
+        async with trio.open_nursery() as nursery:
+            looks_only = partial(refuse, lambda caller: caller.recv(1, socketlib.MSG_PEEK))
+            nursery.start_soon(trio.to_thread.run_sync, looks_only)
+            with pytest.raises(BusyError, match="too many callers"):
+                await ask(socket, lambda client: client.call(commands.STATUS, Nothing()))
+
+
+async def test_hanging_up_without_a_word_is_told(socket: Path) -> None:
+    def hang_up(client: Client) -> None:
+        listener.accept()[0].close()
+        client.call(commands.STATUS, Nothing())
+
+    with listening(str(socket)) as listener:
+        with pytest.raises(UnavailableError, match="ended before it had answered"):
+            await ask(socket, hang_up)
 
 
 async def test_the_socket_is_its_owners_alone(socket: Path) -> None:
