@@ -55,6 +55,19 @@ class Home:
         """The log of a share that runs in the background."""
         return self.path / "log" / f"{name}.log"
 
+    def unfinished(self, share: str) -> Path:
+        """A file that is there while a share holds only a part of the tree with which it is to begin."""
+        return self.share(share) / "unfinished"
+
+    def lack_of(self, share: str, name: str) -> str | None:
+        """Why a share cannot be used, whose making was cut off in the middle of its tree; None where it was not."""
+        if not self.unfinished(share).exists():
+            return None
+        return (
+            f"'{name}' holds only a part of its tree, for 'syncfs create {name} --from …' was cut off: "
+            f"take it away with 'syncfs leave {name}', then create it again"
+        )
+
     def prepare(self) -> None:
         """Make the directories that are missing, for the owner alone. Raises SetupError."""
         try:

@@ -25,7 +25,7 @@ from syncfs.crypto.secrets import (
     parse_link,
     parse_secret,
 )
-from syncfs.model.errors import BusyError, SecretError, UsageError
+from syncfs.model.errors import BusyError, SecretError, SetupError, UsageError
 
 if TYPE_CHECKING:
     from syncfs.cli.importing import Progress, TreeWriter
@@ -50,6 +50,7 @@ def create_command(
     check_share_name(name)
     source = source.resolve() if source else None
     count = _count(home, source) if source else None
+    _require_new(home, name)
     known = engine.create_share(home, name, settings_of(peers, listen, discovery))
     imported = None
     if source is not None and count is not None:
@@ -175,6 +176,14 @@ def _confirm(home: Home, known: engine.KnownShare, as_json: bool) -> None:
         raise UsageError("nothing was changed")
 
 
+def _require_new(home: Home, name: str) -> None:
+    """A name that is taken is an error in any case; where what has it is of no use, another one is told."""
+    for known in engine.known_shares(home):
+        lack = home.lack_of(known.share, name) if known.name == name else None
+        if lack is not None and running_share(home, name) is None:
+            raise SetupError(lack)
+
+
 def _count(home: Home, source: Path) -> "Progress":
     from syncfs.cli.importing import count_tree
 
@@ -198,8 +207,23 @@ def _import(home: Home, known: engine.KnownShare, source: Path, count: "Progress
             # Not around the share as well, whose own tasks are needed to close it.
             await ending.interruptible(partial(import_tree, volume, source, home.path.resolve(), count, report))
 
+        mark = home.unfinished(known.share)
+        _make_durably(mark)
         trio.run(engine.write_tree, home, known.name, use)
+        mark.unlink()
     return {"entries": count.entries, "bytes": count.bytes, "lost_attributes": count.lost_attributes}
+
+
+def _make_durably(mark: Path) -> None:
+    try:
+        mark.touch()
+        directory = os.open(mark.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        raise SetupError(f"{mark} cannot be written ({error.strerror}): free some space, or check the disk") from error
 
 
 def _peers_of(link: JoinLink) -> str:

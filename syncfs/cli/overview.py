@@ -29,13 +29,14 @@ def list_command(as_json: bool) -> None:
     running = {record.share: record for record in running_shares(home)}
     shares = engine.known_shares(home)
     if as_json:
-        show.put_json([_listed(known, running.get(known.share)) for known in shares])
+        show.put_json([_listed(home, known, running.get(known.share)) for known in shares])
     elif not shares:
         show.put("There are no shares here yet: 'syncfs create NAME' makes one, 'syncfs join SECRET' joins one.")
     else:
         rows = [
-            (known.name, known.role, _state(running.get(known.share)), _where(running.get(known.share)), known.share)
+            (known.name, known.role, _state(home, known, record), _where(record), known.share)
             for known in shares
+            for record in [running.get(known.share)]
         ]
         show.put(show.table(("NAME", "ROLE", "STATE", "MOUNTED AT", "SHARE"), rows))
 
@@ -47,7 +48,7 @@ def status_command(name: str | None, as_json: bool) -> None:
     home = this_home()
     running = {record.share: record for record in running_shares(home)}
     shares = engine.known_shares(home) if name is None else [engine.known_share(home, name)]
-    found = [_status(known, running.get(known.share)) for known in shares]
+    found = [_status(home, known, running.get(known.share)) for known in shares]
     if as_json:
         show.put_json(found if name is None else found[0])
     elif name is not None:
@@ -164,11 +165,12 @@ def _moving(report: TransferReport) -> str:
     return line + "\n" + show.table(("", "PEER", "WHAT", "DONE", "RATE", "PATH"), rows, right=(3, 4))
 
 
-def _status(known: engine.KnownShare, record: RunRecord | None) -> ShareStatus:
+def _status(home: Home, known: engine.KnownShare, record: RunRecord | None) -> ShareStatus:
     """What a share says of itself, or what can be said of one that does not run."""
     stopped = ShareStatus(known.share, known.name, known.role, "stopped", listen=known.settings.get("listen"))
     if record is None:
-        return stopped
+        lack = home.lack_of(known.share, known.name)
+        return msgspec.structs.replace(stopped, reasons=[lack] if lack else [])
     try:
         told = ask_record(record, STATUS, Nothing(), LOOK_SECONDS)
         return msgspec.structs.replace(told, mountpoint=record.place)  # it does not know of a lazy unmount
@@ -224,20 +226,20 @@ def _described(status: ShareStatus) -> str:
     return show.fields((label, value) for label, value in pairs if value is not None)
 
 
-def _listed(known: engine.KnownShare, record: RunRecord | None) -> dict[str, object]:
+def _listed(home: Home, known: engine.KnownShare, record: RunRecord | None) -> dict[str, object]:
     return {
         "share": known.share,
         "name": known.name,
         "role": known.role,
-        "state": _state(record),
+        "state": _state(home, known, record),
         "mountpoint": record.place if record else None,
         "pid": record.pid if record else None,
     }
 
 
-def _state(record: RunRecord | None) -> str:
+def _state(home: Home, known: engine.KnownShare, record: RunRecord | None) -> str:
     if record is None:
-        return "stopped"
+        return "unfinished" if home.unfinished(known.share).exists() else "stopped"
     return {"mount": "mounted", "serve": "served"}.get(record.purpose, "in use")
 
 

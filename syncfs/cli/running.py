@@ -27,6 +27,7 @@ from syncfs.mount.options import MountOptions
 
 _FLOCK: Final = "hhqqi0q"
 """struct flock of Linux on 64 bits: type, whence, start, length, pid."""
+_OF_UNFINISHED: Final = ("create", "leave")
 _MAX_RECORD: Final = 64 * 1024
 
 
@@ -87,6 +88,8 @@ def claim(home: Home, record: RunRecord) -> Iterator[None]:
     path = home.record(record.share)
     descriptor = _locked(path, record.name)
     try:
+        if record.purpose not in _OF_UNFINISHED and (lack := home.lack_of(record.share, record.name)):
+            raise SetupError(lack)
         try:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, msgspec.json.encode(record), 0)

@@ -135,6 +135,26 @@ def test_an_import_that_a_signal_ends_leaves_no_share(
     shell.good("create", "photos")
 
 
+def test_an_import_that_is_killed_is_told(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    words = ("create", "photos", "--from", tmp_path / "tree")
+    with shell.started(*words, MEMORY_SYNCFS="slow") as importing:
+        assert importing.stdout is not None
+        assert importing.stdout.readline() == "importing\n"
+        assert shell.run("list", "--json").json[0]["state"] == "in use"
+        assert "in use by 'syncfs create'" in shell.run("serve", "photos").err
+        importing.kill()
+    assert shell.run("list", "--json").json[0]["state"] == "unfinished"
+    assert "only a part of its tree" in shell.run("status", "photos", "--json").json["reasons"][0]
+    for refused in (("serve", "photos"), ("check", "photos"), words):
+        done = shell.run(*refused)
+        assert done.code == 6 and "holds only a part of its tree" in done.err and "syncfs leave photos" in done.err
+    shell.good("leave", "photos", "--yes")
+    shell.good(*words)
+    assert shell.run("list", "--json").json[0]["state"] == "stopped"
+    shell.good("check", "photos")
+
+
 def test_what_the_caller_ignores_ends_nothing(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "tree").mkdir()
     words = ("create", "photos", "--from", tmp_path / "tree")
