@@ -51,7 +51,8 @@ def calling(record: RunRecord) -> Iterator[Client]:
         pid = record.pid
         raise SilentError(
             f"process {pid}, which runs '{record.name}', does not answer: look into {record.log}, let it go on "
-            f"with 'kill -CONT {pid}' if it was stopped, or end it with 'kill -KILL {pid}' and start it again"
+            f"with 'kill -CONT {pid}' if it was stopped, or end it with 'syncfs umount --force {record.name}' "
+            "and start it again"
         ) from error
 
 

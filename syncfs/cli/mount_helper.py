@@ -24,7 +24,7 @@ from syncfs.cli.home import Home, named_home, this_home
 from syncfs.cli.mount_options import GivenOptions, read_options, require_unchanged
 from syncfs.cli.mounting import READY_SECONDS, end_target, start_in_background
 from syncfs.cli.running import behind_mount
-from syncfs.cli.unmounting import FLUSH_SECONDS
+from syncfs.cli.unmounting import FLUSH_SECONDS, Manner
 from syncfs.model.errors import SyncfsError, UsageError
 from syncfs.mount import mountpoint, table
 from syncfs.mount.options import parse_options
@@ -49,7 +49,8 @@ class _Call:
 
     operands: tuple[str, ...]
     options: GivenOptions
-    fake: bool
+    f: bool
+    """Fake when mounting, force when unmounting."""
     verbose: bool
     lazy: bool
 
@@ -81,7 +82,7 @@ def run_mount(arguments: Sequence[str]) -> int:
         if mountpoint.mounted_by_access(directory, name) or (spec != name and mountpoint.has_share(directory, name)):
             return
         plan = MountPlan(mountpoint.prepare(directory), name, call.options.mount)
-        if call.fake:
+        if call.f:
             return
         pid = start_in_background(home, name, plan, READY_SECONDS)
         if call.verbose:
@@ -94,13 +95,14 @@ def run_umount(arguments: Sequence[str]) -> int:
     """Unmount as umount(8) asks; returns an exit code of mount(8)."""
 
     def umount() -> None:
-        call = _read(arguments, "flnrvN:t:", 1, "umount.syncfs DIR [-lv]")
+        call = _read(arguments, "flnrvN:t:", 1, "umount.syncfs DIR [-flv]")
         directory = os.path.join(call.operands[0], "")  # noqa: PTH118 - a name with a slash is a place, never a share
 
         def tell(said: str) -> None:
             print(f"umount.syncfs: {said}", file=sys.stderr)
 
-        end_target(this_home(), directory, FLUSH_SECONDS, tell, call.lazy)
+        manner = Manner.LAZY if call.lazy else Manner.FORCED if call.f else Manner.ORDERLY
+        end_target(this_home(), directory, FLUSH_SECONDS, tell, manner)
 
     return _guarded("umount.syncfs", umount)
 
@@ -111,7 +113,7 @@ def _remount(home: Home, call: _Call, name: str, directory: str) -> None:
     if mounted is not None and mounted.type == table.TYPE:
         record = behind_mount(home, mounted)
         require_unchanged(call.options, (record and record.options) or parse_options(""), name)
-    if not call.fake:
+    if not call.f:
         mountpoint.remount(directory, name, call.options.mount)
 
 

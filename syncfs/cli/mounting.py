@@ -11,7 +11,7 @@ from syncfs.cli.home import Home, named_home, this_home
 from syncfs.cli.mount_options import read_options
 from syncfs.cli.options import command
 from syncfs.cli.running import behind_mount, require_own, running_share
-from syncfs.cli.unmounting import FLUSH_SECONDS, Tell, require_uncovered, stop_share
+from syncfs.cli.unmounting import FLUSH_SECONDS, Manner, Tell, require_uncovered, stop_share
 from syncfs.model.errors import SyncfsError, UnavailableError, UsageError
 from syncfs.mount import mountpoint, table
 
@@ -77,12 +77,13 @@ def serve_command(name: str, foreground: bool, seconds: float, as_json: bool) ->
     show_default=True,
     help="How long flushing may take.",
 )
-def umount_command(target: str, seconds: float, as_json: bool) -> None:
+@click.option("--force", is_flag=True, help="Kill a share that does not answer, as a crash would.")
+def umount_command(target: str, seconds: float, force: bool, as_json: bool) -> None:
     """End the share at DIR, or the one named NAME.
 
     Returns when everything is flushed and its process has ended. A mount that is in use stays.
     """
-    name, place = end_target(this_home(), target, seconds, _tell)
+    name, place = end_target(this_home(), target, seconds, _tell, Manner.FORCED if force else Manner.ORDERLY)
     if as_json:
         show.put_json({"name": name, "mountpoint": place})
 
@@ -97,10 +98,12 @@ def start_in_background(home: Home, name: str, plan: MountPlan | None, seconds: 
     return run_in_background(lambda ready: serve_share(home, name, plan, ready), log_path(home, name), seconds)
 
 
-def end_target(home: Home, target: str, seconds: float, tell: Tell, lazy: bool = False) -> tuple[str, str | None]:
+def end_target(
+    home: Home, target: str, seconds: float, tell: Tell, manner: Manner = Manner.ORDERLY
+) -> tuple[str, str | None]:
     """End what a person calls by its name or its directory; returns the share's name and where it was mounted.
 
-    `lazy` as for `stop_share`. Raises UsageError where there is no such mount, UnavailableError where the share does
+    `manner` as for `stop_share`. Raises UsageError where there is no such mount, UnavailableError where the share does
     not run, BusyError, SetupError where the mount is another user's.
     """
     record = running_share(home, target) if "/" not in target else None
@@ -113,19 +116,19 @@ def end_target(home: Home, target: str, seconds: float, tell: Tell, lazy: bool =
         record = behind_mount(home, mount)
         if record is None:
             require_own(mount, "unmount it")
-            _take_away(place, tell, lazy)
+            _take_away(place, tell, manner)
             return mount.source, place
-    stop_share(record, seconds, tell, lazy)
+    stop_share(record, seconds, tell, manner)
     return record.name, record.mountpoint
 
 
-def _take_away(place: str, tell: Tell, lazy: bool) -> None:
+def _take_away(place: str, tell: Tell, manner: Manner) -> None:
     """Unmount what has no process that we could ask."""
     if mountpoint.is_dead(place):
         mountpoint.detach(place)
         tell(f"the process behind {place} had ended: its dead mount is taken away")
     else:
-        mountpoint.unmount(place, lazy=lazy)
+        mountpoint.unmount(place, lazy=manner is Manner.LAZY)
         tell(f"{place} is unmounted; its process belongs to another home and may still be flushing")
 
 

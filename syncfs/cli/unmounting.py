@@ -6,14 +6,16 @@ not that anything is saved at the last second. A mount that is in use stays, and
 
 import os
 import select
+import signal
 import time
 from collections.abc import Callable
+from enum import Enum
 from typing import Final
 
 from syncfs.cli.running import RunRecord
-from syncfs.control.client import connect
-from syncfs.control.commands import FLUSH, STOP, Nothing
-from syncfs.model.errors import BusyError, UnavailableError
+from syncfs.control.client import LIFE_SECONDS, connect
+from syncfs.control.commands import CONFIG, FLUSH, STOP, ConfigArguments, Nothing
+from syncfs.model.errors import BusyError, SilentError, UnavailableError
 from syncfs.mount import mountpoint, table, umount
 
 FLUSH_SECONDS: Final = 60.0
@@ -25,16 +27,28 @@ _LEAST_SECONDS: Final = 1.0
 Tell = Callable[[str], None]
 
 
-def stop_share(record: RunRecord, seconds: float, tell: Tell, lazy: bool = False) -> None:
+class Manner(Enum):
+    """How to unmount: in order; taken out of the tree at once; with an end even to a process that does not answer."""
+
+    ORDERLY = "orderly"
+    LAZY = "lazy"
+    FORCED = "forced"
+
+
+def stop_share(record: RunRecord, seconds: float, tell: Tell, manner: Manner = Manner.ORDERLY) -> None:
     """End the process that runs a share, its mount included, and return when it is gone.
 
-    With `lazy` the mount is taken out of the tree at once, and the process ends with its last user. Raises BusyError
-    where the mount is in use, hidden by another one, or cannot be flushed in time, so that it stays, UnavailableError
-    where the process is ending and needs longer.
+    LAZY: the mount is taken out of the tree at once, and the process ends with its last user. FORCED: a process that
+    does not answer is killed, and a dead mount is left to nobody. Raises BusyError where the mount is in use, hidden by
+    another one, or cannot be flushed in time, so that it stays, UnavailableError where the process is ending and needs
+    longer.
     """
     require_uncovered(record.mountpoint or "")
-    if lazy and record.place is not None:
+    if manner is Manner.LAZY and record.place is not None:
         _detach_lazily(record, record.place, tell)
+        return
+    if manner is Manner.FORCED and not _answers(record):
+        _kill(record, seconds, tell)
         return
     deadline = time.monotonic() + seconds
     try:
@@ -79,6 +93,40 @@ def _detach_lazily(record: RunRecord, directory: str, tell: Tell) -> None:
     except BusyError:
         tell(f"'{record.name}' could not be flushed within {LAZY_SECONDS:.0f} s: process {record.pid} goes on with it")
     mountpoint.detach(directory)
+
+
+def _answers(record: RunRecord) -> bool:
+    try:
+        with connect(record.socket, record.name) as client:
+            client.call(CONFIG, ConfigArguments(), LIFE_SECONDS)
+    except SilentError:
+        return False
+    except UnavailableError:
+        pass  # it is ending already
+    return True
+
+
+def _kill(record: RunRecord, seconds: float, tell: Tell) -> None:
+    place = record.place
+    try:
+        process = os.pidfd_open(record.pid)
+    except ProcessLookupError:
+        return
+    try:
+        signal.pidfd_send_signal(process, signal.SIGKILL)
+        if not select.select([process], [], [], seconds)[0]:
+            raise UnavailableError(
+                f"process {record.pid} of '{record.name}' does not end, for the kernel waits for its disk: "
+                "look at the disk (dmesg)"
+            )
+    finally:
+        os.close(process)
+    if place is not None:
+        mountpoint.detach(place)
+    tell(
+        f"'{record.name}' did not answer: process {record.pid} was killed. What programs had fsynced is kept, "
+        "what they wrote in the last seconds may be lost"
+    )
 
 
 def _flush(record: RunRecord, seconds: float) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from syncfs.cli import mount_helper
+from syncfs.cli import mount_helper, unmounting
 from syncfs.cli.home import Home
 from syncfs.cli.running import running_share
 from syncfs.model.errors import BusyError, SetupError, UsageError
@@ -184,6 +184,33 @@ def test_unmounting_what_cannot_be_flushed_ends_with_a_sentence(
     assert table.mounted_at(str(place)) is not None
     os.kill(pid, signal.SIGKILL)
     shell.run("umount", place)
+
+
+def test_a_forced_unmount_ends_what_does_not_answer(
+    shell: Shell, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pid = shell.run("mount", "photos", place, "--json").json["pid"]
+    monkeypatch.setenv("SYNCFS_HOME", str(shell.home))
+    monkeypatch.setattr(unmounting, "LIFE_SECONDS", 0.1)
+    os.kill(pid, signal.SIGSTOP)
+    with subprocess.Popen(["stat", str(place / "missing")], stderr=subprocess.PIPE, text=True) as blocked:
+        assert mount_helper.run_umount(["-f", str(place)]) == 0
+        assert blocked.wait(10) == 1, "who waited for it is free"
+    said = capsys.readouterr().err
+    assert (
+        said.startswith(f"umount.syncfs: 'photos' did not answer: process {pid} was killed.") and said.count("\n") == 1
+    )
+    assert has_ended(pid) and table.mounted_at(str(place)) is None
+    shell.good("mount", "photos", place)
+    shell.good("umount", "photos")
+
+
+def test_a_forced_unmount_is_orderly_where_there_is_an_answer(shell: Shell, place: Path) -> None:
+    shell.good("mount", "photos", place)
+    with (place / "file").open("w"):
+        done = shell.run("umount", "photos", "--force")
+        assert (done.code, "is in use" in done.err) == (5, True), done
+    assert shell.run("umount", place, "--force", "--json").json["mountpoint"] == str(place)
 
 
 @pytest.mark.parametrize(
