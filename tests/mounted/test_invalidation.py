@@ -116,12 +116,11 @@ def test_a_change_during_a_read_in_flight_holds_nobody_up(tmp_path: Path) -> Non
         reader.start()
         while "held" not in mount.ask("calls"):
             time.sleep(0.01)
-        start = time.monotonic()
         mount.remote_write("held", "IN FLIGHT")
         mount.remote("say_changed", "held")
         mount.remote_write("other", "x")
         assert (mount / "other").read_text() == "x"
-        assert time.monotonic() - start < 2
+        assert not content, "the read still waits"
         mount.ask("let_go")
         reader.join(10)
         assert content == ["IN FLIGHT"]
@@ -137,10 +136,9 @@ def test_dropping_pages_that_are_being_read_waits_in_the_thread_only(tmp_path: P
             time.sleep(0.01)
         # What the trap is about: pages dropped although the file is open.
         mount.ask("drop_pages", "held")
-        start = time.monotonic()
         for number in range(50):
             assert not (mount / f"none-{number}").exists()
-        assert time.monotonic() - start < 2
+        assert not content, "the read still waits"
         mount.ask("let_go")
         reader.join(10)
         assert content == ["in flight"]
