@@ -19,8 +19,13 @@ from tests import leftovers
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give the run its name, which all processes it starts inherit, unless scripts/test has done so."""
+    """Give the run its name, which all processes it starts inherit, unless scripts/test has done so.
+
+    Of several processes that test at a time each has a name of its own, so that none ends what is another's.
+    """
     os.environ.setdefault(leftovers.MARKER, secrets.token_hex(4))
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        os.environ[leftovers.MARKER] += f"-{worker}"
     # A shell that runs us in the background has us ignore Ctrl-C, and what we start would inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,9 +1,10 @@
 """What a test run could leave on the machine, and how it is taken away: mounts, processes, network namespaces.
 
 A run is known by the value of SYNCFS_TEST, which every process it starts inherits and which the names of its network
-namespaces contain. Only what can be traced to the run is ever removed: somebody's own share mounted meanwhile, or
-another run beside this one, stays untouched. A mount is traced by its place, below the directory of the run, or by its
-process. Where CI is set, nobody else is on the machine, so a share mounted anywhere else is reported, too.
+namespaces contain; a part of it, which is tested at the same time as the others, adds `-PART`. Only what can be traced
+to the run is ever removed: somebody's own share mounted meanwhile, or another run beside this one, stays untouched. A
+mount is traced by its place, below the directory of the run, or by its process. Where CI is set, nobody else is on the
+machine, so a share mounted anywhere else is reported, too.
 
 `python -m tests.leftovers --run ID --directory DIR` exits with 1 and says what is left; scripts/test calls it.
 """
@@ -110,13 +111,13 @@ def _mounts(directory: Path | None, elsewhere: bool) -> Iterable[str]:
 
 
 def _processes(run: str) -> Iterable[tuple[int, str]]:
-    marker = f"{MARKER}={run}".encode()
+    marker = re.compile(rf"{MARKER}={re.escape(run)}(-\w+)?".encode())
     ours = _ancestors()
     for entry in Path("/proc").iterdir():
         if not entry.name.isdecimal() or int(entry.name) in ours:
             continue
         try:
-            if marker in (entry / "environ").read_bytes().split(b"\0"):
+            if any(marker.fullmatch(variable) for variable in (entry / "environ").read_bytes().split(b"\0")):
                 yield int(entry.name), _command(entry)
         except OSError:
             continue  # it ended meanwhile, or belongs to somebody else

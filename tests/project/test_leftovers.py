@@ -27,7 +27,7 @@ def test_nothing_left_is_silent(tmp_path: Path) -> None:
 def test_a_forgotten_process_is_named_and_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leftovers, "GRACE", 0.05)
     with subprocess.Popen(["sleep", "600"], env={**os.environ, leftovers.MARKER: RUN}) as process:
-        with subprocess.Popen(["sleep", "600"], env={**os.environ, leftovers.MARKER: "other"}) as foreign:
+        with subprocess.Popen(["sleep", "600"], env={**os.environ, leftovers.MARKER: f"{RUN}0"}) as foreign:
             left = leftovers.look(RUN, tmp_path)
             leftovers.remove(left, tmp_path)
             assert [pid for pid, _ in left.processes] == [process.pid]
@@ -35,6 +35,15 @@ def test_a_forgotten_process_is_named_and_ended(tmp_path: Path, monkeypatch: pyt
             assert process.wait(10) == -9
             assert foreign.poll() is None
             foreign.kill()
+
+
+def test_parts_of_a_run_are_its_own_and_not_each_others(tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "600"], env={**os.environ, leftovers.MARKER: f"{RUN}-gw0"}) as process:
+        try:
+            for run, seen in ((RUN, True), (f"{RUN}-gw0", True), (f"{RUN}-gw1", False), (f"{RUN}-gw", False)):
+                assert bool(leftovers.look(run, tmp_path).processes) is seen, run
+        finally:
+            process.kill()
 
 
 @pytest.mark.root
