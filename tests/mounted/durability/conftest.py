@@ -17,6 +17,9 @@ from tests.end_to_end.peer import ROOT, SOON, Peer, until
 from tests.mounted.durability.disk import Disk, mounted
 from tests.mounted.durability.promises import Promises
 
+PATIENCE = 100.0
+"""Seconds: a disk that other tests use as well can take one for each fsync."""
+
 
 class Writing:
     """A program such as `writer` at work in a new directory of a mount; `promises` tells what it may count on."""
@@ -32,9 +35,9 @@ class Writing:
                 stdout=output,
             )
 
-    def begun(self) -> bool:
-        """Whether a first promise was made."""
-        return b'"kept"' in self._account.read_bytes()
+    def until_kept(self, count: int) -> None:
+        """Return once so many fsyncs were acknowledged, however slow the disk is."""
+        until(lambda: self._account.read_bytes().count(b'"kept"') >= count, f"{count} promises were made", PATIENCE)
 
     def promises(self) -> Promises:
         """What was promised until now; the last line counts only if it is whole."""

@@ -11,7 +11,7 @@ import pytest
 
 from tests.end_to_end.conftest import Group
 from tests.end_to_end.peer import ROOT, SHARE, Peer, until
-from tests.mounted.durability.conftest import home_of, killing, stop
+from tests.mounted.durability.conftest import PATIENCE, home_of, killing, stop
 from tests.mounted.durability.disk import Disk
 from tests.mounted.durability.promises import data_of
 
@@ -58,8 +58,8 @@ def crash_in_order(one: Peer, cut: Callable[[], None], back: Callable[[], None])
         place = one / f"round-{number}"
         program = subprocess.Popen([sys.executable, "-c", PROGRAM, str(place)], cwd=ROOT, stderr=subprocess.DEVNULL)
         try:
-            until((place / "done-3").exists, "files are made")
-            time.sleep(chance.uniform(0.0, 1.5))
+            until((place / f"done-{chance.randint(3, 40)}").exists, "files are made", PATIENCE)
+            time.sleep(chance.uniform(0.0, 0.1))
             with killing(one.pid):
                 cut()
         finally:

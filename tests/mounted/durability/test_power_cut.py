@@ -39,8 +39,8 @@ def cut_often(group: Group, on_disk: AddOnDisk, place: Path, rounds: int, option
     for number in range(rounds):
         name = f"round-{number}"
         with writing(one / name, place / f"{name}.steps", SEED * 1000 + number) as program:
-            until(program.begun, "something was promised")
-            time.sleep(chance.uniform(0.0, 1.5))
+            program.until_kept(chance.randint(1, 30))
+            time.sleep(chance.uniform(0.0, 0.1))
             if number % 2:
                 disk.stir(chance)
                 time.sleep(chance.uniform(0.0, 0.2))
