@@ -132,10 +132,12 @@ class Applier:
             is_new and not record.deleted and node.kind != 0 and (places_directory or not node.is_directory)
             and self._view.takes_new_names(parent)
         )  # fmt: skip
+        stands = self._view.stands(node) and (row is None or row[1] == ino)
+        enters = stands and not record.deleted
         seen = b"".join(record.seen) if row is None else _joined(row[7], record.seen)
         values = (
             ino, parent, record.name, record.deleted, seen, from_parent, record.from_name, stamp,
-            time, parent if shown else None, record.link,
+            time, parent if shown or enters else None, record.link,
         )  # fmt: skip
         if row is None:
             added = self._database.write(_INSERT_LINK, values)
@@ -147,11 +149,15 @@ class Applier:
                 self._view.show_new(parent, record.name, ino, added.lastrowid or 0)
         else:
             _, old_ino, old_parent, old_name, shown_parent, recorded_parent, _, _ = row
-            self._view.hide(old_ino, old_parent, old_name, shown_parent)
+            self._view.leave(old_parent, old_name, shown_parent)
+            if not stands:
+                self._view.touch(old_ino)
             self._past.note_replaced_link(record.link)
             self._database.write(_UPDATE_LINK, values)
             moved = (old_ino, old_parent, recorded_parent) != (ino, parent, None) or self._view.undoes_moves
-        if not shown:
+        if enters:
+            self._view.enter(parent, record.name)
+        elif not shown and not (stands and self._view.has_names(ino)):
             self._view.touch(ino)
         if moved and (places_directory or (row is not None and self._nodes.must(row[1]).is_directory)):
             self._view.touch_place_of(NodeId(record.link))

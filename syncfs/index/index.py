@@ -1,7 +1,7 @@
 """The index of one share: what the engine sees of the tables."""
 
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -167,6 +167,11 @@ class Index:
     def links_of(self, ino: int) -> list[LinkRow]:
         """All links of a node, also those that are deleted."""
         return [_link(row) for row in self.database.rows(f"SELECT {_LINK} FROM links l WHERE l.ino = ?", (ino,))]
+
+    def has_link_besides(self, ino: int, links: Collection[LinkId]) -> bool:
+        """Whether a node has any link that is neither deleted nor among these."""
+        statement = "SELECT link FROM links WHERE ino = ? AND deleted = 0 LIMIT ?"
+        return any(link not in links for (link,) in self.database.rows(statement, (ino, len(links) + 1)))
 
     def taken_by(self, ino: int) -> DeviceId | None:
         """The device that was the last to take a name from a node, whether or not it has others; None for nobody."""

@@ -46,6 +46,10 @@ class LinkTable:
         """All links of a node."""
         return [Link(*row) for row in self._database.rows(f"SELECT {_COLUMNS} FROM links WHERE ino = ?", (ino,))]
 
+    def any_standing(self, ino: int) -> bool:
+        """Whether any link of a node is not deleted."""
+        return self._database.read("SELECT 1 FROM links WHERE ino = ? AND deleted = 0 LIMIT 1", (ino,)) is not None
+
     def at(self, group: Iterable[int], name: bytes) -> list[Link]:
         """The links that are shown under a name in these directories."""
         statement = f"SELECT {_COLUMNS} FROM links WHERE shown_parent = ? AND name = ?"

@@ -11,7 +11,7 @@ from sqlite_utils.migrations import Migrations
 
 from syncfs.model.errors import DamagedIndexError, NewerFormatError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raised with every migration; an index of a greater version is left untouched."""
 
 ROOT_INO = 1
@@ -66,7 +66,7 @@ CREATE TABLE links (
     recorded_parent INTEGER, recorded_name BLOB
 );
 CREATE INDEX links_of_place ON links (shown_parent, name) WHERE shown_parent IS NOT NULL;
-CREATE INDEX links_of_node ON links (ino);
+CREATE INDEX links_of_node ON links (ino, deleted);
 CREATE INDEX links_undone ON links (link) WHERE recorded_parent IS NOT NULL;
 CREATE INDEX links_revived ON links (ino) WHERE deleted = 1 AND shown_parent IS NOT NULL;
 
@@ -151,6 +151,12 @@ UPDATE nodes SET nlink = 2 + (
 DROP INDEX IF EXISTS links_elsewhere;
 """
 
+_LINKS_THAT_STAND = """
+-- Before, whether a node has any name left was found among all those that it ever had.
+DROP INDEX links_of_node;
+CREATE INDEX links_of_node ON links (ino, deleted);
+"""
+
 
 def _create_tables(database: Database) -> None:
     _run(database, _TABLES)
@@ -162,6 +168,10 @@ def _create_setting_changes(database: Database) -> None:
 
 def _move_entries(database: Database) -> None:
     _run(database, _ENTRIES_WITH_THEIR_LINKS)
+
+
+def _index_links(database: Database) -> None:
+    _run(database, _LINKS_THAT_STAND)
 
 
 def _run(database: Database, tables: str) -> None:
@@ -185,6 +195,7 @@ def migrate(connection: sqlite3.Connection) -> None:
         migrations(name="1-tables")(_create_tables)
         migrations(name="2-setting-changes")(_create_setting_changes)
         migrations(name="3-entries-with-their-links")(_move_entries)
+        migrations(name="4-links-that-stand")(_index_links)
         migrations.apply(Database(connection))
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     except sqlite3.DatabaseError as error:

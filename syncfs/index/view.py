@@ -92,10 +92,33 @@ class View:
 
     def hide(self, ino: int, parent: int, name: bytes, shown_parent: int | None) -> None:
         """A link of a node, so far at this place, changes, and is noted as not shown until `settle`."""
+        self.leave(parent, name, shown_parent)
+        self.touch(ino)
+
+    def leave(self, parent: int, name: bytes, shown_parent: int | None) -> None:
+        """A link is noted as not shown at this place, where it may have been shown; its node is looked at elsewhere."""
         if shown_parent is not None:
             self._places.mark(shown_parent, name)
             self._left(parent)
-        self.touch(ino)
+
+    def enter(self, parent: int, name: bytes) -> None:
+        """A link of a node that stands is noted as shown at this place."""
+        self._places.mark(parent, name)
+        self._entered(parent)
+
+    def stands(self, node: Node) -> bool:
+        """Whether a node that is no directory has names, and shows just those that are not deleted and its one head.
+
+        Then a link that comes or changes says nothing about the others, as long as one is left (`has_names`).
+        """
+        return (
+            node.nlink > 0 and node.kind != 0 and not node.is_directory and node.copies is None and node.hidden is None
+            and node.ino not in self._files and node.ino not in self._revived and node.ino not in self._withdrawn
+        )  # fmt: skip
+
+    def has_names(self, ino: int) -> bool:
+        """Whether a node has any link that is not deleted."""
+        return self._links.any_standing(ino)
 
     def heads(self, node: Node) -> tuple[Stamp, ...]:
         """All heads of a file, the greatest stamp first."""
@@ -103,10 +126,7 @@ class View:
 
     def is_simple(self, node: Node) -> bool:
         """Whether a file shows its one head under its own names, whatever that head is."""
-        return (
-            node.nlink > 0 and node.kind == stat.S_IFREG and node.copies is None and node.hidden is None
-            and node.ino not in self._files and node.ino not in self._revived
-        )  # fmt: skip
+        return node.kind == stat.S_IFREG and self.stands(node)
 
     def set_head(self, ino: int, head: Stamp, size: int, mtime: int) -> None:
         """A simple file has another head."""
@@ -161,7 +181,7 @@ class View:
         """Find out which links of a node are shown, and which heads."""
         node = self._nodes.must(ino)
         links = self._links.of_node(ino)
-        shown = self._shown_folder(node, links) if node.is_directory else self._shown_file(node, links)
+        shown = set(self._shown_folder(node, links) if node.is_directory else self._shown_file(node, links))
         revived = False
         for link in links:
             parent = link.parent if link.link in shown else None

@@ -65,6 +65,16 @@ def statements(index: Index, act: Callable[[], None]) -> int:
     return len(run)
 
 
+def steps(index: Index, act: Callable[[], None]) -> int:
+    """How many instructions of its virtual machine the database runs, which grows with the rows that it reads."""
+    run: list[None] = []
+    connection = index.database._connection
+    connection.set_progress_handler(lambda: run.append(None), 1)
+    act()
+    connection.set_progress_handler(None, 0)
+    return len(run)
+
+
 def test_each_field_group_is_won_by_its_own_greatest_stamp(index: Index) -> None:
     index.apply([born(10, FILE)], A)
     index.apply([NodeRecord(20, 20, FILE, mode=0o600, xattrs={b"user.a": b"1"})], A)
@@ -252,6 +262,33 @@ def test_common_changes_cost_the_same_in_any_directory(index: Index) -> None:
             index.apply([LinkRecord(lamport, 0, b"%16d" % number, node, FOLDER, b"tmp", lamport % 2 == 1)], A)
     assert costs(300) == before
     assert max(before) < 30
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_one_more_name_costs_the_same_however_many_a_file_has_or_had(index: Index, gone: bool) -> None:
+    index.apply(new(1, FILE, b"f"), A)
+    lamports = iter(range(10, 100_000))
+
+    def change(number: int, name: bytes, deleted: bool = False) -> None:
+        link, lamport = LinkId(number.to_bytes(16, "big")), next(lamports)
+        former = b"" if name == b"%d" % number else ROOT_NODE
+        index.apply([LinkRecord(lamport, 0, link, FILE, ROOT_NODE, name, deleted, from_parent=former)], A)
+
+    def costs(number: int) -> list[int]:
+        return [
+            steps(index, lambda: change(number, b"%d" % number)),
+            steps(index, lambda: change(number, b"%d, renamed" % number)),
+            steps(index, lambda: change(number, b"%d, renamed" % number, deleted=True)),
+        ]
+
+    costs(1001)
+    before = costs(1002)
+    for number in range(2000, 2800):
+        change(number, b"%d" % number)
+        if gone:
+            change(number, b"%d" % number, deleted=True)
+    assert found(index, FILE).nlink == (1 if gone else 801)
+    assert max(after / once for after, once in zip(costs(2800), before, strict=True)) < 1.5
 
 
 def test_changes_tell_the_removed_node(index: Index) -> None:

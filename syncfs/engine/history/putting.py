@@ -152,7 +152,7 @@ class Putter:
         if row is None or row.deleted or self.is_new(row.ino) or self._are_new([row.stamp]):
             return
         feed, nodes = self._feed, self._index.nodes
-        others = [one for one in self._index.links_of(row.ino) if not one.deleted and one.link != link]
+        others = self._index.has_link_besides(row.ino, (link,))
         seen = () if others or nodes.must(row.ino).is_directory else self._index.heads_of(row.ino)
         self._record(
             [

@@ -197,7 +197,7 @@ class Naming:
         gone = {link.link for link in links}
         records: list[Record] = []
         seen: tuple[Stamp, ...] = ()
-        if all(link.deleted or link.link in gone for link in self._index.links_of(ino)):
+        if not self._index.has_link_besides(ino, gone):
             seen = self._index.heads_of(ino)
             if len(seen) > 1:
                 for beside, copy, head in self._index.copies_of(ino):
