@@ -1,9 +1,16 @@
-"""The unsettled state of a file while others wait for its chunks."""
+"""The unsettled state of a file while others wait for its chunks, or its journal has no room."""
 
+import errno
+from pathlib import Path
+
+import pytest
 import trio
 
+from syncfs.crypto.sealing import JournalCipher
 from syncfs.engine.writing.dirty import Dirty
 from syncfs.model.chunking import KIB, chunk_start
+from syncfs.model.errors import SetupError
+from syncfs.store.journal import Journal
 
 ENTRY = b"e" * 64
 
@@ -35,3 +42,26 @@ async def test_a_file_is_cut_short_while_its_last_chunk_is_loaded() -> None:
         dirty.size = chunk_start(1) + 7
         load.may.set()
     assert sorted(found) == [(1, bytes(7)), (3, b"")]
+
+
+async def test_what_could_not_be_saved_is_kept_and_written_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "no room")
+
+    dirty, journal = Dirty(0, {}, 0), Journal(tmp_path / "journal", JournalCipher(bytes(32)), b"", bytes)
+    for number, letter in enumerate(b"AB"):
+        dirty.write(number * 1000, bytes([letter]) * 1000, 0)
+    shrunk, pieces = dirty.take_unsaved()
+    dirty.write(2000, b"C" * 1000, 0)
+    monkeypatch.setattr("syncfs.store.journal.write_all", no_room)
+    try:
+        for offset, piece in pieces:
+            assert isinstance(piece, bytearray)
+            journal.append(offset, piece)
+    except SetupError:  # which holds on to the bytes as long as it is handled
+        dirty.not_saved(shrunk)
+        dirty.write(3000, b"D" * 1000, 0)
+        dirty.freeze()
+        dirty.move_frozen(live=True)
+    journal.close()
+    assert await dirty.read_frozen(0, 4000, Slowly()) == b"".join(bytes([letter]) * 1000 for letter in b"ABCD")

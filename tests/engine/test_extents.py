@@ -39,3 +39,14 @@ def test_behaves_like_a_masked_byte_array(steps: list[tuple[str, int, int]], low
     for start, piece in extents.pieces():
         assert start >= ends[-1]
         ends.append(start + len(piece))
+
+
+def test_what_somebody_still_looks_at_can_be_continued() -> None:
+    extents = ExtentMap()
+    extents.write(0, b"one ")
+    extents.write(4, b"two ")
+    seen = [view for _, view in extents.within(0, 8)]
+    extents.write(8, b"three")
+    assert extents.whole(0, 13) == b"one two three"
+    assert (extents.total, len(extents.pieces())) == (13, 1)
+    assert [bytes(view) for view in seen if isinstance(view, memoryview)] == [b"one two "]

@@ -53,9 +53,12 @@ class ExtentMap:
             stop = start + len(piece)
             free = at + 1 == len(self._starts) or offset + len(data) <= self._starts[at + 1]
             if offset == stop and free and len(piece) + len(data) <= _GROW_LIMIT:
-                if not isinstance(piece, bytearray):
-                    piece = self._pieces[at] = bytearray(piece)
-                piece += data
+                try:
+                    if not isinstance(piece, bytearray):
+                        piece = self._pieces[at] = bytearray(piece)
+                    piece += data
+                except BufferError:  # somebody looks at it, such as the error that kept it from being saved
+                    self._pieces[at] = piece + data
                 self.total += len(data)
                 self.memory += len(data)
                 return
