@@ -8,6 +8,7 @@ import errno
 import os
 import random
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -141,6 +142,46 @@ def test_a_share_on_a_full_disk_can_be_mounted(group: Group, on_disk: AddOnDisk,
     assert whole(one.mount, saved) == []
     ballast.unlink()
     goes_on(one, other, saved)
+
+
+def test_a_program_writes_on_while_there_is_no_room(group: Group, on_disk: AddOnDisk, tmp_path: Path) -> None:
+    disk = Disk(tmp_path / "image", home_of(tmp_path, "full"), 128)
+    one, other = on_disk("full", disk), group.add("other")
+    written, errors = bytearray(content(1, 4 * MIB)), []
+    save(one / "long", written)
+
+    def append(size: int) -> None:
+        data = content(len(written), size)
+        assert file.write(data) == size
+        written.extend(data)
+
+    def go_on() -> None:
+        try:
+            while not enough.is_set():
+                append(100)
+        except OSError as error:
+            errors.append(error)
+
+    with (one / "long").open("ab", buffering=0) as file:
+        append(3000)
+        os.fsync(file.fileno())
+        ballast = disk.fill()
+        os.truncate(ballast, ballast.stat().st_size - 300_000)
+        for _ in range(400):
+            append(2000)
+        enough, program = threading.Event(), threading.Thread(target=go_on)
+        program.start()
+        try:
+            for _ in range(10):
+                with pytest.raises(OSError, match="No space left"):
+                    os.fsync(file.fileno())
+        finally:
+            enough.set()
+            program.join()
+        assert errors == []
+        ballast.unlink()
+        until(lambda: os.fsync(file.fileno()) is None, "there is room again", 30)
+    goes_on(one, other, {"long": bytes(written)})
 
 
 def test_a_full_disk_loses_no_open_file(group: Group, on_disk: AddOnDisk, tmp_path: Path) -> None:
