@@ -170,11 +170,18 @@ class Files:
         try:
             # Cutting a chunk short may wait for it; nobody may make a version of the file as it was meanwhile.
             async with file.locked(more_time) if size else nullcontext():
+                begun = file.dirty is None
                 dirty = file.dirty or await self.settler.begin(file)
-                await dirty.truncate(size, self._chunks.plain, self._wall())
+                as_begun = dirty.mtime
+                try:
+                    await dirty.truncate(size, self._chunks.plain, self._wall())
+                except BaseException:
+                    if begun and dirty is file.dirty and dirty.mtime == as_begun:
+                        self.settler.drop(file)  # there is nothing to make a version of
+                    raise
         finally:
             file.handles -= 1
-        self._settle_if_unwritten(file)
+            self._settle_if_unwritten(file)
 
     async def fsync(self, number: int, more_time: MoreTime = patient) -> None:
         """Make everything written to the file so far durable. Raises SetupError, UnavailableError.
