@@ -4,14 +4,14 @@ Rules:
 - A HELLO is answered once, to its sender; ALIVE and ANSWER never are, so a LAN of n members carries n datagrams per
   round and interface, not n².
 - A datagram counts once: its nonce is remembered for as long as its time is accepted, or until MAX_NONCES later ones.
-- A datagram whose time is more than FRESHNESS from ours is not used, and said so once per sender: its clock is wrong,
-  or somebody replays an old capture to see whether we react to it.
+- A datagram whose time is more than FRESHNESS from ours is not used: its clock is wrong, or somebody replays an old
+  capture to see whether we react to it. That is logged once per sender, and told in `status` for as long as such come.
 - Anything that is not of this share is dropped without a word; there is nobody to tell.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from syncfs.discovery.beacon import (
     INSTANCE_BYTES,
@@ -29,6 +29,9 @@ from syncfs.model.errors import ForeignError
 FRESHNESS = 900
 """Seconds that the clocks of two computers may differ."""
 MAX_NONCES = 4096
+UNHEARD_SECONDS = 120.0
+"""A process with a wrong clock that was not heard for so long, three times its silence, is gone and told no longer."""
+SHOWN_REASONS = 5
 _MAX_COMPLAINTS = 100
 
 
@@ -44,6 +47,18 @@ class Reaction:
 NOTHING = Reaction()
 
 
+@dataclass(frozen=True, slots=True)
+class _Astray:
+    """A process whose clock is far from ours: what its clock showed when ours showed 0, as heard last at `heard`.
+
+    Both are of the monotonic clock, so that what it says follows our own clock when that is set.
+    """
+
+    host: str
+    base: float
+    heard: float
+
+
 class Exchange:
     """One share's side of the conversation. `random(n)` gives n fresh random bytes; times are passed to each call.
 
@@ -55,6 +70,7 @@ class Exchange:
         self._instance = random(INSTANCE_BYTES)
         self._nonces: OrderedDict[bytes, None] = OrderedDict()
         self._complained: set[str] = set()
+        self._astray: dict[bytes, _Astray] = {}
 
     def hello(self, ours: Announcement, wall: float) -> bytes:
         """A datagram for everybody that asks for answers: at the start, and where an interface is new."""
@@ -73,12 +89,32 @@ class Exchange:
         if beacon.instance == self._instance or not self._is_new(data[:NONCE_BYTES]):
             return NOTHING
         if abs(beacon.time - wall) > FRESHNESS:
+            self._note(beacon.instance, _Astray(host, beacon.time - now, now))
             return Reaction(warning=self._complaint(host, beacon.time - wall))
+        self._astray.pop(beacon.instance, None)
         sighting = None
         if beacon.port:
             endpoint = Endpoint(host, beacon.port)
             sighting = Sighting(endpoint, LAN, now, share_tag(ours.rendezvous_key), beacon.instance)
         return Reaction(sighting, self._encode(ours, Kind.ANSWER, wall) if beacon.kind is Kind.HELLO else None)
+
+    def reasons(self, now: float, wall: float) -> list[str]:
+        """Whom we do not find because of a clock, a sentence for each computer, and how many more there are."""
+        heard = [one for one in self._astray.values() if now - one.heard <= UNHEARD_SECONDS]
+        far = {one.host: ahead for one in heard if abs(ahead := one.base + now - wall) > FRESHNESS}
+        told = [_difference(host, far[host]) for host in sorted(far)]
+        more = len(told) - SHOWN_REASONS
+        return (
+            told if more <= 0 else [*told[:SHOWN_REASONS], f"the clocks of {more} more computers are as far from ours"]
+        )
+
+    def _note(self, instance: bytes, astray: _Astray) -> None:
+        """Keep a process by its instance: it is heard at each of its addresses, and is told at the first."""
+        known = self._astray.pop(instance, None)
+        host = astray.host if known is None else known.host
+        self._astray[instance] = replace(astray, host=host)  # the last heard is the last to go
+        if len(self._astray) > _MAX_COMPLAINTS:
+            del self._astray[next(iter(self._astray))]
 
     def _encode(self, ours: Announcement, kind: Kind, wall: float) -> bytes:
         beacon = Beacon(kind, ours.port, max(0, int(wall)), self._instance)
@@ -96,10 +132,14 @@ class Exchange:
         if host in self._complained or len(self._complained) >= _MAX_COMPLAINTS:
             return ""
         self._complained.add(host)
-        return (
-            f"the clock of the computer at {host} is {_duration(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'} "
-            "ours, so the two do not find each other on the LAN: set the one that is wrong"
-        )
+        return _difference(host, ahead)
+
+
+def _difference(host: str, ahead: float) -> str:
+    return (
+        f"the clock of the computer at {host} is {_duration(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'} "
+        "ours, so the two do not find each other on the LAN: set the one that is wrong"
+    )
 
 
 def _duration(seconds: float) -> str:

@@ -1,6 +1,6 @@
 """Peers whose place the user named, `--peer HOST:PORT`: never forgotten, and a name is resolved again at each try."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import trio
 
@@ -10,6 +10,8 @@ from syncfs.discovery.sighting import FIXED, Announcement, Endpoint, Sighting
 
 class FixedPeers:
     """A source (see discovery.sighting.Source) that reports what it was given, unresolved, and announces nothing."""
+
+    reasons: Sequence[str] = ()
 
     def __init__(self, endpoints: Iterable[Endpoint]) -> None:
         self._endpoints = tuple(dict.fromkeys(endpoints))

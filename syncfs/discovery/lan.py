@@ -51,10 +51,16 @@ class LanSource:
         self._random_bytes = random_bytes
         self._port = port
         self._look = look
+        self._exchange: Exchange | None = None
+
+    @property
+    def reasons(self) -> list[str]:
+        """See Source."""
+        return [] if self._exchange is None else self._exchange.reasons(trio.current_time(), self._wall())
 
     async def run(self, announce: Callable[[], Announcement], report: Callable[[Sighting], None]) -> None:
         """Look and be seen until cancelled."""
-        exchange = Exchange(self._random_bytes)
+        exchange = self._exchange = Exchange(self._random_bytes)
 
         def receive(datagram: Datagram) -> bytes | None:
             now, wall = trio.current_time(), self._wall()

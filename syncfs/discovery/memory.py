@@ -1,6 +1,6 @@
 """A LAN without a network, for simulations: sources on one MemoryLan find each other by their rendezvous keys."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import trio
@@ -55,6 +55,8 @@ class MemoryLan:
 
 class MemoryLanSource:
     """One process on a MemoryLan (see discovery.sighting.Source)."""
+
+    reasons: Sequence[str] = ()
 
     def __init__(self, lan: MemoryLan, host: str) -> None:
         self._lan = lan

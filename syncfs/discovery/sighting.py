@@ -4,7 +4,7 @@ A source only claims. Whoever is met at an endpoint has to prove membership in t
 a connection attempt and nothing else.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -56,6 +56,11 @@ class Source(Protocol):
     so a changed port is told the next time, and `report` for each sighting, again and again while it lasts; both are
     plain functions. It never reports its own process where it can tell, and network trouble never ends it.
     """
+
+    @property
+    def reasons(self) -> Sequence[str]:
+        """What keeps members from being found now, and what a person can do about it, for `status`."""
+        ...
 
     async def run(self, announce: Callable[[], Announcement], report: Callable[[Sighting], None]) -> None:
         """Look and be seen until cancelled."""

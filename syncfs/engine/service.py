@@ -61,6 +61,7 @@ class RunningShare:
         reasons += share.replicator.forks.reasons
         reasons += share.returner.reasons if share.returner is not None else []
         reasons += share.clocks.reasons
+        reasons += share.peers.reasons if share.peers is not None else []
         held = share.holding.reports()
         reasons += [self._why_held(one) for one in held]
         links = self._links()

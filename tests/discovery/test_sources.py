@@ -1,5 +1,6 @@
 """What every source of sightings owes: one suite for the real LAN (over loopback) and the one in memory."""
 
+import logging
 import os
 import random
 import socket
@@ -115,6 +116,32 @@ async def test_a_new_process_has_a_new_instance(make: Callable[[], Source]) -> N
         start(nursery, make(), 1002)
         assert (await one.wait(1002)).instance != before.instance
         nursery.cancel_scope.cancel()
+
+
+async def test_a_clock_that_keeps_members_apart_is_a_reason() -> None:
+    port, warned = free_port(), trio.Event()
+
+    class Warned(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            warned.set()
+
+    handler, log = Warned(logging.WARNING), logging.getLogger("syncfs.discovery.lan")
+    log.addHandler(handler)
+    try:
+        async with trio.open_nursery() as nursery:
+            one = LanSource(time.time, os.urandom, random.random, port=port, look=loopback)
+            two = LanSource(lambda: time.time() + 1200, os.urandom, random.random, port=port, look=loopback)
+            assert one.reasons == two.reasons == []
+            seen = start(nursery, one, 1001)
+            start(nursery, two, 1002)
+            with trio.fail_after(10):
+                await warned.wait()
+            assert seen.sightings == []
+            told = [*one.reasons, *two.reasons]
+            assert told and all("do not find each other on the LAN" in reason for reason in told)
+            nursery.cancel_scope.cancel()
+    finally:
+        log.removeHandler(handler)
 
 
 async def test_cancelling_leaves_nothing_open(make: Callable[[], Source]) -> None:

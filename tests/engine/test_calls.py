@@ -1,6 +1,6 @@
 """Calls to endpoints that do not answer."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
@@ -32,6 +32,8 @@ class Deaf:
 
 class Sighted:
     """Says again and again that somebody is there."""
+
+    reasons: Sequence[str] = ()
 
     async def run(self, announce: Callable[[], Announcement], report: Callable[[Sighting], None]) -> None:
         while True:

@@ -57,6 +57,7 @@ class Peers:
         self._serve = serve
         self._attendants = attendants
         self._links: dict[DeviceId, Link] = {}
+        self._sources: tuple[Source, ...] = ()
         self._news = trio.Event()
         self._limit = trio.CapacityLimiter(CALLS_AT_ONCE)
         self.last_problem = ""
@@ -73,12 +74,18 @@ class Peers:
         """Which member broke the rules of the protocol last, and how; empty once it is linked again."""
         return self._breach[1] if self._breach is not None else ""
 
+    @property
+    def reasons(self) -> list[str]:
+        """What keeps peers from being found now, for `status`."""
+        return [reason for source in self._sources for reason in source.reasons]
+
     async def run(
         self, sources: Iterable[Source], listeners: Sequence[Listener], announce: Callable[[], Announcement]
     ) -> None:
         """Find, call and answer peers until cancelled."""
+        self._sources = tuple(sources)
         async with trio.open_nursery() as nursery:
-            for source in sources:
+            for source in self._sources:
                 nursery.start_soon(source.run, announce, self._saw)
             if listeners:
                 incoming = partial(self._opened, None)
