@@ -281,7 +281,7 @@ class Walk(RuleBasedStateMachine):
         return self.now - known.seen.get(LAN, -inf) <= FRESH
 
     def busy(self, known: Known, among: dict[Endpoint, Known]) -> bool:
-        linked = known.device in {device for device, _, _ in self.links} and self.now - known.device_since < BELIEF
+        linked = known.device in {device for device, _, _ in self.links} and self.now < known.device_since + BELIEF
         same = [other for other in among.values() if known.instance and other.instance == known.instance]
         return linked or any(other.state is not State.WAITING for other in same)
 
