@@ -3,6 +3,7 @@
 import os
 from datetime import UTC, datetime
 
+from syncfs.crypto.keys import Role
 from syncfs.crypto.vault import Vault
 from syncfs.engine.checking import check_open_share
 from syncfs.engine.feeds.feed import OWN_FEED_SENTENCE
@@ -123,10 +124,18 @@ class RunningShare:
             for link in sorted(links, key=lambda link: link.peer.name)
         ]
         connected = {link.peer.device for link in links} | {share.member.identity.id}
-        for device, name in sorted(share.index.feeds.device_names().items(), key=lambda row: row[1]):
-            if device not in connected:
-                reports.append(PeerReport(device=device.hex(), name=name, role="writer", connected=False))
-        return reports
+        met, names, roles = share.meetings.all(), share.index.feeds.device_names(), share.index.feeds.device_roles()
+        away = [
+            PeerReport(
+                device=device.hex(),
+                name=names[device] if device in names else met[device].name,
+                role=Role(roles[device] if device in roles else met[device].role).value,
+                connected=False,
+                seen=moment(met[device].seconds * 10**9) if device in met else None,
+            )
+            for device in (names.keys() | met.keys()) - connected
+        ]
+        return reports + sorted(away, key=lambda peer: (peer.name, peer.device))
 
     def transfers(self) -> TransferReport:
         """What moves at this moment."""

@@ -39,7 +39,8 @@ from syncfs.engine.replication.brake import SETTING as BRAKE
 from syncfs.engine.replication.brake import parse_limits
 from syncfs.engine.replication.clocks import Clocks
 from syncfs.engine.replication.holding import Holding
-from syncfs.engine.replication.peers import Peers
+from syncfs.engine.replication.meetings import Meetings
+from syncfs.engine.replication.peers import Attendant, Peers
 from syncfs.engine.replication.replicator import Replicator
 from syncfs.engine.replication.serving import Server
 from syncfs.engine.setup import Member, keep_learnt
@@ -146,6 +147,7 @@ class Share:
         self.server = Server(index.feeds, self.feed, self.chunks, self.replicator, elsewhere)
         self.directory = Directory(computer.dice)
         self.clocks = Clocks(computer.seconds)
+        self.meetings = Meetings(index, computer.seconds, self._wake_tidy)
         self.history = History(index, self.feed, self.files, self.volume, self.replicator, self.chunks.is_here)
         self.collector = Collector(index, self._in_use, self.chunks, store, computer.wall, self.commit, self.feed)
         self.chunks.wrote = self.collector.wrote
@@ -215,7 +217,8 @@ class Share:
         listeners = await network.listen("" if host == "::" else host, port)
         self._port = local_port(listeners)
         self._host = f"[{host}]" if ":" in host else host
-        self.peers = Peers(network, self.credentials, self.directory, self.server.serve, [self, self.clocks])
+        attendants: list[Attendant] = [self, self.clocks, self.meetings]
+        self.peers = Peers(network, self.credentials, self.directory, self.server.serve, attendants)
         found = self._sources() if sources is None else sources
         announce = partial(Announcement, self._keys.rendezvous_key)
         self._nursery.start_soon(self.peers.run, found, listeners, lambda: announce(self._port))

@@ -37,6 +37,10 @@ class Feeds:
         """Keep a text."""
         self._database.write("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
 
+    def drop_text(self, key: str) -> None:
+        """Keep a text no longer."""
+        self._database.write("DELETE FROM meta WHERE key = ?", (key,))
+
     def set_number(self, key: str, value: int) -> None:
         """Keep a counter."""
         self._database.write("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
@@ -120,6 +124,10 @@ class Feeds:
             rows = self._database.rows("SELECT device, name FROM devices")
             self._names = {DeviceId(device): name for device, name in rows}
         return self._names
+
+    def device_roles(self) -> dict[DeviceId, str]:
+        """The roles of all devices that were ever certified."""
+        return {DeviceId(device): role for device, role in self._database.rows("SELECT device, role FROM devices")}
 
     def forget_cached(self) -> None:
         """Forget what is kept in memory, after a rollback."""
