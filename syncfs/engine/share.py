@@ -34,6 +34,7 @@ from syncfs.engine.history.whole_volume import WholeVolume
 from syncfs.engine.keeping.collecting import Collector
 from syncfs.engine.keeping.packing import Packer
 from syncfs.engine.keeping.store_collecting import StoreCollector
+from syncfs.engine.repeats import Repeats
 from syncfs.engine.replication.brake import DEFAULT as DEFAULT_BRAKE
 from syncfs.engine.replication.brake import SETTING as BRAKE
 from syncfs.engine.replication.brake import parse_limits
@@ -160,6 +161,7 @@ class Share:
         """What a mount shows: the volume, with the past in `.syncfs`."""
         self.replicator.applier.took = self.shown.records_came
         self.peers: Peers | None = None
+        self._repeats = Repeats(_log)
         self.problem = OWN_FEED_SENTENCE if self.own_feed_lost else ""
         """What keeps the share from working as it should, for `status`."""
 
@@ -413,7 +415,7 @@ class Share:
     def _report(self, error: Exception) -> None:
         """Something in the background failed; it is tried again, and the share goes on."""
         self.problem = str(error) if isinstance(error, SyncfsError) else f"an internal error ({error!r}): see the log"
-        _log.error("%s", self.problem, exc_info=error)
+        self._repeats.failed(self.problem, error)
 
     def _space(self) -> StatFs:
         disk = os.statvfs(self.member.directory)

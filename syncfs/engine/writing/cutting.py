@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 import trio
 
 from syncfs.engine.chunks.cache import ChunkCache
+from syncfs.engine.repeats import Repeats
 from syncfs.engine.writing.dirty import Dirty
 from syncfs.model.chunking import chunk_count, chunk_span
 from syncfs.model.errors import SyncfsError
@@ -31,6 +32,7 @@ class Cutter:
         self._chunks = chunks
         self._progress = trio.Event()
         self._tasks = trio.CapacityLimiter(CUT_TASKS)
+        self._repeats = Repeats(_log)
         self.failure = ""
         """Why written data could not be sealed; empty when all is well."""
         self.sealed: Callable[[], None] = lambda: None
@@ -58,8 +60,7 @@ class Cutter:
 
     def report(self, error: Exception) -> None:
         """A failure in the background: the bytes stay where they are, and the share goes on."""
-        trace = None if isinstance(error, SyncfsError) else error
-        _log.error("written data could not be stored yet: %s", told(error), exc_info=trace)
+        self._repeats.failed(f"written data could not be stored yet: {told(error)}", error)
         self.made_progress()
 
     async def cut_frozen(self, dirty: Dirty) -> None:
