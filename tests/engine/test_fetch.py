@@ -1,23 +1,126 @@
-"""How long a read waits for a peer that may come."""
+"""How long a read waits for peers that may come, that do not answer, and whose links end."""
 
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import NoReturn
 
 import pytest
 import trio
 
-from syncfs.engine.chunks.fetch import GRACE_SECONDS, Fetcher, Urgency
-from syncfs.model.errors import UnavailableError
+from syncfs.crypto.hashing import BytesLike
+from syncfs.engine.chunks.fetch import GRACE_SECONDS, MOST_LINKS, Fetcher, Urgency
+from syncfs.model.errors import SyncfsError, UnavailableError
 from syncfs.model.ids import Address
+from syncfs.transport.link import Link, run_link
+from syncfs.transport.memory import MemoryNetwork
+from syncfs.wire.messages import Chunks, Get, Message
+from tests.transport.contract.networks import stream_pair
+from tests.wire.people import person
+
+DATA = b"what the chunk holds"
+CHUNK = Address(bytes(32))
+Answer = tuple[Message, Sequence[bytes]]
+Serve = Callable[[Link, Get], Awaitable[Answer]]
+Reader = Callable[[Fetcher], Awaitable[bytes]]
 
 
-async def arrived(data: bytes) -> NoReturn:
+async def has_all(link: Link, message: Get) -> Answer:
+    return Chunks(message.addresses), [DATA] * len(message.addresses)
+
+
+async def has_nothing(link: Link, message: Get) -> Answer:
+    return Chunks([], message.addresses), []
+
+
+async def silent(link: Link, message: Get) -> Answer:
+    await trio.sleep_forever()
+    raise AssertionError
+
+
+async def breaks(link: Link, message: Get) -> Answer:
+    link.close("the peer ends")
+    return await silent(link, message)
+
+
+class SomePeers:
+    """A fetcher, and peers that it is linked with: whom it has asked, and the last link with each."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.nursery = nursery
+        self.network = MemoryNetwork(1, delay=0.001)
+        self.fetcher = Fetcher()
+        self.asked: list[str] = []
+        self.links: dict[str, Link] = {}
+        self.ended: dict[str, trio.Event] = {}
+
+    async def link(self, name: str, serve: Serve) -> Link:
+        """One more link with a peer, which answers so."""
+        near, far = await stream_pair(self.network.host("ann"), self.network.host(name), name)
+        opened, self.ended[name] = trio.Event(), trio.Event()
+
+        async def serve_get(link: Link, message: Message) -> Answer:
+            assert isinstance(message, Get)
+            self.asked.append(name)
+            return await serve(link, message)
+
+        async def asks_nothing(link: Link, message: Message) -> None:
+            return None
+
+        async def attend(link: Link, ended: trio.Event) -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                self.fetcher.gone(link)
+                ended.set()
+
+        def on_open(link: Link) -> Awaitable[None]:
+            self.links[name] = link
+            self.fetcher.connected(link)
+            opened.set()
+            return attend(link, self.ended[name])
+
+        async def run(work: Callable[[], Awaitable[object]]) -> None:
+            try:
+                await work()
+            except SyncfsError:
+                return  # this end is what is tested
+
+        here = partial(run_link, near, person("ann"), True, asks_nothing, on_open, address=name, path="lan")
+        there = partial(run_link, far, person(name), False, serve_get, lambda link: None, address="ann", path="lan")
+        self.nursery.start_soon(run, here)
+        self.nursery.start_soon(run, there)
+        await opened.wait()
+        return self.links[name]
+
+
+@asynccontextmanager
+async def some_peers() -> AsyncIterator[SomePeers]:
+    async with trio.open_nursery() as nursery:
+        yield SomePeers(nursery)
+        nursery.cancel_scope.cancel()
+
+
+async def read(fetcher: Fetcher) -> bytes:
+    async def arrived(data: BytesLike) -> bytes:
+        return bytes(data)
+
+    return await fetcher.get(CHUNK, Urgency.READ, arrived)
+
+
+async def read_any(fetcher: Fetcher) -> bytes:
+    ((_, data),) = await fetcher.get_any([CHUNK], Urgency.COPY)
+    return bytes(data)
+
+
+async def arrived(data: BytesLike) -> NoReturn:
     raise AssertionError("nobody could send anything")
 
 
 async def seconds_of_a_read(fetcher: Fetcher) -> float:
     began = trio.current_time()
     with pytest.raises(UnavailableError, match="no peer is connected"):
-        await fetcher.get(Address(bytes(32)), Urgency.READ, arrived)
+        await fetcher.get(CHUNK, Urgency.READ, arrived)
     return trio.current_time() - began
 
 
@@ -27,3 +130,82 @@ async def test_only_the_first_of_many_requests_waits_for_a_peer(autojump_clock: 
     assert waited == pytest.approx([GRACE_SECONDS, 0, 0])
     await trio.sleep(2 * GRACE_SECONDS)
     assert await seconds_of_a_read(fetcher) == pytest.approx(GRACE_SECONDS)
+
+
+async def test_a_read_whose_link_is_replaced_asks_over_the_new_one(autojump_clock: object) -> None:
+    async with some_peers() as peers:
+        old = await peers.link("bob", silent)
+        peers.nursery.start_soon(replace, peers, old)
+        assert await read(peers.fetcher) == DATA
+        assert peers.asked == ["bob", "bob"]
+        assert not peers.fetcher.owed_by(peers.links["bob"]), "what the old link owed is none of the new one's"
+
+
+async def replace(peers: "SomePeers", old: Link) -> None:
+    await trio.sleep(1)
+    await peers.link("bob", has_all)
+    old.close("replaced by another link")
+
+
+@pytest.mark.parametrize("reader", [read, read_any])
+async def test_a_read_whose_only_source_restarts_waits_for_it(autojump_clock: object, reader: Reader) -> None:
+    async with some_peers() as peers:
+        await peers.link("bob", silent)
+        await peers.link("cid", has_nothing)
+
+        async def restart() -> None:
+            await trio.sleep(1)
+            peers.network.crash("bob")
+            await trio.sleep(GRACE_SECONDS - 1)
+            await peers.link("bob", has_all)
+
+        peers.nursery.start_soon(restart)
+        assert await reader(peers.fetcher) == DATA
+        assert peers.fetcher.last_failure == ""
+
+
+async def test_a_read_whose_only_source_stays_away_fails_after_the_grace_time(autojump_clock: object) -> None:
+    async with some_peers() as peers:
+        await peers.link("bob", breaks)
+        began = trio.current_time()
+        with pytest.raises(UnavailableError, match="no peer is connected"):
+            await read(peers.fetcher)
+        assert trio.current_time() - began == pytest.approx(GRACE_SECONDS, abs=0.1)
+
+
+@pytest.mark.parametrize("reader", [read, read_any])
+async def test_a_peer_whose_links_break_each_time_ends_a_read(autojump_clock: object, reader: Reader) -> None:
+    async with some_peers() as peers:
+
+        async def come_again() -> None:
+            while True:
+                await peers.link("bob", breaks)
+                await peers.ended["bob"].wait()
+
+        peers.nursery.start_soon(come_again)
+        with pytest.raises(UnavailableError, match="bob did not answer"):
+            await reader(peers.fetcher)
+        assert peers.asked == ["bob"] * MOST_LINKS
+
+
+async def test_who_did_not_answer_is_not_said_to_lack_the_data(autojump_clock: object) -> None:
+    async with some_peers() as peers:
+        await peers.link("bob", silent)
+        with pytest.raises(UnavailableError) as alone:
+            await read(peers.fetcher)
+        assert "has the data" not in str(alone.value) and "bob did not answer" in str(alone.value)
+        await peers.link("cid", has_nothing)
+        with pytest.raises(UnavailableError) as both:
+            await read(peers.fetcher)
+        assert "cid does not have" in str(both.value) and "bob did not answer" in str(both.value)
+
+
+async def test_peers_that_say_no_end_a_read_at_once(autojump_clock: object) -> None:
+    async with some_peers() as peers:
+        await peers.link("bob", has_nothing)
+        await peers.link("cid", has_nothing)
+        began = trio.current_time()
+        with pytest.raises(UnavailableError, match=r"none of the connected peers \(bob, cid\) has the data"):
+            await read(peers.fetcher)
+        assert trio.current_time() - began < 0.1
+        assert sorted(peers.asked) == ["bob", "cid"]
