@@ -59,6 +59,8 @@ class Link:
         """Seconds from the last Ping to its Pong."""
         self.bytes_in = 0
         self.bytes_out = 0
+        self.answers = 0
+        """Answers that have come, also those that nobody waited for any more."""
         self._session = session
         self._stream = stream
         self._serve_message = serve
@@ -245,6 +247,7 @@ class Link:
                 case Incoming():
                     self._queue[event.priority].append(event)
                 case Reply(request_id):
+                    self.answers += 1
                     waiter = self._waiting.pop(request_id, None)
                     # Nobody waits any more for an answer that is late; that is no fault of the peer.
                     if waiter is not None:

@@ -9,12 +9,12 @@ import pytest
 import trio
 
 from syncfs.crypto.hashing import BytesLike
-from syncfs.engine.chunks.fetch import GRACE_SECONDS, MOST_LINKS, Fetcher, Urgency
+from syncfs.engine.chunks.fetch import ANSWER_SECONDS, FIRST_PATIENCE, GRACE_SECONDS, MOST_LINKS, Fetcher, Urgency
 from syncfs.model.errors import SyncfsError, UnavailableError
 from syncfs.model.ids import Address
 from syncfs.transport.link import Link, run_link
 from syncfs.transport.memory import MemoryNetwork
-from syncfs.wire.messages import Chunks, Get, Message
+from syncfs.wire.messages import Chunks, Get, Have, Message
 from tests.transport.contract.networks import stream_pair
 from tests.wire.people import person
 
@@ -209,3 +209,123 @@ async def test_peers_that_say_no_end_a_read_at_once(autojump_clock: object) -> N
             await read(peers.fetcher)
         assert trio.current_time() - began < 0.1
         assert sorted(peers.asked) == ["bob", "cid"]
+
+
+def slowly(seconds: float) -> Serve:
+    """Answers after so long, and is heard of all the time."""
+
+    async def serve(link: Link, message: Get) -> Answer:
+        for _ in range(10):
+            await trio.sleep(seconds / 10)
+            link.post(Have({}))
+        return await has_all(link, message)
+
+    return serve
+
+
+async def seconds_of(reader: Reader, peers: SomePeers) -> float:
+    began = trio.current_time()
+    assert await reader(peers.fetcher) == DATA
+    return trio.current_time() - began
+
+
+async def seconds_of_reads(peers: SomePeers, count: int) -> list[float]:
+    return [await seconds_of(read, peers) for _ in range(count)]
+
+
+async def prefer(peers: SomePeers, name: str) -> None:
+    """Let a peer be the one that is asked first."""
+    await trio.sleep(0.1)  # until the first round trip has been measured
+    for other, link in peers.links.items():
+        link.latency = 0.0 if other == name else 1.0
+
+
+@pytest.mark.parametrize("reader", [read, read_any])
+async def test_a_frozen_peer_holds_up_one_read_and_only_shortly(autojump_clock: object, reader: Reader) -> None:
+    async with some_peers() as peers:
+        await peers.link("bob", has_all)
+        await peers.link("cid", has_all)
+        await prefer(peers, "bob")
+        peers.network.partition(["bob"])
+        first, *others = [await seconds_of(reader, peers) for _ in range(5)]
+        assert first == pytest.approx(FIRST_PATIENCE, abs=0.1)
+        assert max(others) < 0.1
+        assert not peers.fetcher.under_way
+
+
+async def test_several_frozen_peers_are_passed_over_one_by_one(autojump_clock: object) -> None:
+    async with some_peers() as peers:
+        for name in ("bob", "cid", "dan"):
+            await peers.link(name, has_all)
+        await prefer(peers, "bob")
+        peers.links["cid"].latency = 0.5
+        peers.network.partition(["bob", "cid"])
+        assert await seconds_of_reads(peers, 2) == pytest.approx([2 * FIRST_PATIENCE, 0], abs=0.1)
+
+
+async def test_a_peer_that_answers_again_is_asked_first_again(autojump_clock: object) -> None:
+    async with some_peers() as peers:
+        await peers.link("bob", has_all)
+        await peers.link("cid", has_all)
+        await prefer(peers, "bob")
+        peers.network.partition(["bob"])
+        assert len(await seconds_of_reads(peers, 2)) == 2
+        assert peers.asked == ["cid", "cid"]
+        peers.network.heal()
+        await trio.sleep(1)  # the answer that nobody waits for any more comes
+        peers.asked.clear()
+        await prefer(peers, "bob")
+        assert await seconds_of_reads(peers, 1) == pytest.approx([0], abs=0.1)
+        assert peers.asked == ["bob"]
+
+
+async def test_a_slow_peer_is_helped_by_one_other_and_its_answer_counts(autojump_clock: object) -> None:
+    async with some_peers() as peers:
+        await peers.link("bob", slowly(18))
+        await peers.link("cid", silent)
+        await peers.link("dan", silent)
+        await prefer(peers, "bob")
+        peers.links["cid"].latency = 0.5
+        assert await seconds_of_reads(peers, 1) == pytest.approx([18], abs=0.1)
+        assert sorted(peers.asked) == ["bob", "cid"]
+
+
+async def test_a_peer_known_to_be_slow_is_given_its_time(autojump_clock: object) -> None:
+    async with some_peers() as peers:
+        await peers.link("bob", slowly(18))
+        assert await seconds_of_reads(peers, 2) == pytest.approx([18, 18], abs=0.1)
+        await peers.link("cid", has_all)
+        await prefer(peers, "bob")
+        assert await seconds_of_reads(peers, 1) == pytest.approx([18], abs=0.1)
+        assert peers.asked == ["bob"] * 3
+
+
+async def test_who_lacks_it_leaves_the_others_their_time(autojump_clock: object) -> None:
+    async with some_peers() as peers:
+        await peers.link("bob", slowly(3))
+        await peers.link("cid", has_nothing)
+        await prefer(peers, "bob")
+        assert await seconds_of_reads(peers, 1) == pytest.approx([3], abs=0.1)
+        assert peers.asked == ["bob", "cid"]
+
+
+async def test_a_peer_that_comes_meanwhile_is_asked_beside_the_silent_one(autojump_clock: object) -> None:
+    async with some_peers() as peers:
+        await peers.link("bob", silent)
+
+        async def come() -> None:
+            await trio.sleep(4)
+            await peers.link("cid", has_all)
+
+        peers.nursery.start_soon(come)
+        assert await seconds_of_reads(peers, 1) == pytest.approx([4], abs=0.1)
+
+
+async def test_one_silent_peer_alone_is_waited_for_as_long_as_ever(autojump_clock: object) -> None:
+    async with some_peers() as peers:
+        await peers.link("bob", silent)
+        began = trio.current_time()
+        with pytest.raises(UnavailableError, match="bob did not answer"):
+            await read(peers.fetcher)
+        assert trio.current_time() - began == pytest.approx(ANSWER_SECONDS, abs=0.1)
+        assert peers.asked == ["bob"]

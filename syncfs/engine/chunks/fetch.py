@@ -1,9 +1,14 @@
 """Getting sealed chunks from peers: whom to ask, and whom to ask next.
 
-`choose` is the whole policy, and pure. A chunk is asked of one peer at a time; a peer that has it not or answers with
-bytes that do not fit is left out for this chunk, and the next one is asked. A link that ended says nothing of what its
-peer has, so the peer is asked again over its next link. Where no peer is connected that may have the chunk we wait a
-little for one, since links come back; where all connected ones have said no we give up at once and say why.
+`choose` is the whole policy, and pure. A chunk is asked of one peer; a peer that has it not or answers with bytes that
+do not fit is left out for this chunk, and the next one is asked. Where an answer takes much longer than it should the
+next best peer is asked beside it: the first that has something wins. Until it answers something again, whoever let us
+wait is chosen last. Two are asked at most, unless nothing at all is heard from them: on a slow line every answer that
+comes twice costs the others.
+
+A link that ended says nothing of what its peer has, so the peer is asked again over its next link. Where no peer is
+connected that may have the chunk we wait a little for one, since links come back; where all connected ones have said no
+we give up at once and say why.
 """
 
 from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
@@ -15,10 +20,11 @@ from typing import TypeVar
 import trio
 
 from syncfs.crypto.hashing import BytesLike
-from syncfs.model.errors import BadChunkError, RefusedError, UnavailableError
+from syncfs.model.errors import BadChunkError, RefusedError, SyncfsError, UnavailableError
 from syncfs.model.ids import Address
 from syncfs.transport.link import Link
-from syncfs.wire.messages import MAX_GET, Chunks, Get
+from syncfs.wire.messages import KIB, MAX_GET, Chunks, Get
+from syncfs.wire.pieces import MAX_ATTACHED, MIB
 from syncfs.wire.session import Priority
 
 T = TypeVar("T")
@@ -27,6 +33,15 @@ GRACE_SECONDS = 5.0
 """How long a read waits for a peer to connect while none is."""
 ANSWER_SECONDS = 20.0
 """How long one peer may take to answer."""
+FIRST_PATIENCE = 1.0
+"""How long a peer has for an answer, at least, before another one is asked as well."""
+PATIENCE = 4.0
+"""So many times what an answer should take is waited before another peer is asked as well."""
+FIRST_PACE = FIRST_PATIENCE / PATIENCE / MIB
+"""Seconds per byte of an answer that a peer is taken to need, until it has answered something."""
+LEAST_TIMED = 256 * KIB
+"""A smaller answer counts as one of so many bytes for the pace: what takes the time of it is the way."""
+SMALL_CHUNK = 128 * KIB
 MOST_LINKS = 3
 """Over so many links of one peer a fetch asks, so that it ends also where each of them breaks."""
 
@@ -44,16 +59,21 @@ class Urgency(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What the choice of a peer rests on: the requests it owes us, and the seconds of a round trip."""
+    """What the choice of a peer rests on: requests it owes us, seconds of a round trip, whether it is silent."""
 
     name: bytes
     outstanding: int
     latency: float
+    silent: bool
 
 
 def choose(candidates: Iterable[Candidate]) -> Candidate | None:
-    """The peer to ask: the one whose answer is to be expected first."""
-    return min(candidates, key=lambda one: ((one.outstanding + 1) * (one.latency + 0.001), one.name), default=None)
+    """The peer to ask: the one whose answer is to be expected first, and one that let us wait last of all."""
+    return min(
+        candidates,
+        key=lambda one: (one.silent, (one.outstanding + 1) * (one.latency + 0.001), one.name),
+        default=None,
+    )
 
 
 @dataclass(eq=False, slots=True)
@@ -62,14 +82,35 @@ class _Peer:
 
     link: Link
     owed: int = 0
+    pace: float = FIRST_PACE
+    """Seconds per byte of its answers, as they were lately."""
+    silent_since: int = -1
+    """How many answers had come when it let us wait last."""
+
+    @property
+    def silent(self) -> bool:
+        """Whether it has let us wait and not answered anything since."""
+        return self.silent_since == self.link.answers
+
+    def answered(self, size: int, seconds: float) -> None:
+        """Note how long an answer took."""
+        self.pace = (self.pace + seconds / max(size, LEAST_TIMED)) / 2
+
+    def patience(self, size: int) -> float:
+        """Seconds after which an answer of this size is late."""
+        return max(FIRST_PATIENCE, PATIENCE * self.pace * size)
 
 
 class _Search:
     """One fetch: what is wanted, and what the peers asked so far have made of it."""
 
-    def __init__(self, addresses: Sequence[Address], urgency: Urgency) -> None:
+    def __init__(self, addresses: Sequence[Address], urgency: Urgency, size: int = MIB) -> None:
+        """`size` is what a chunk has at most."""
         self.addresses = addresses
         self.urgency = urgency
+        self.size = min(len(addresses) * size, MAX_ATTACHED)
+        self.asking: dict[Link, int] = {}
+        """The links that owe the answer now, and what had come over them before."""
         self._refused: set[bytes] = set()
         self._failed: list[Link] = []
 
@@ -83,7 +124,7 @@ class _Search:
 
     def may_ask(self, link: Link) -> bool:
         """Whether the answer could be there."""
-        return not link.closed and link not in self._failed and self._may_answer(link)
+        return not link.closed and link not in self.asking and link not in self._failed and self._may_answer(link)
 
     def awaits(self, linked: Container[bytes]) -> bool:
         """Whether a peer that could have the answer was linked, and is no longer."""
@@ -158,7 +199,7 @@ class Fetcher:
         """Fetch small chunks in few requests; what the first peer does not have that has any is left out."""
         found: Found = []
         for start in range(0, len(addresses), MAX_GET):
-            found += await self.get_any(addresses[start : start + MAX_GET], urgency)
+            found += (await self._search(_Search(addresses[start : start + MAX_GET], urgency, SMALL_CHUNK)))[1]
         return found
 
     async def get_any(self, addresses: Sequence[Address], urgency: Urgency) -> Found:
@@ -169,14 +210,52 @@ class Fetcher:
         """Ask one peer after the other until one has something. Raises UnavailableError."""
         while True:
             peer = await self._next(search)
+            if (answer := await self._ask_beside(peer, search)) is not None:
+                return answer
+
+    async def _ask_beside(self, peer: _Peer, search: _Search) -> tuple[Link, Found] | None:
+        """Ask a peer, and others beside it where it is late; the first that has something, None where nobody has."""
+        answers: list[tuple[Link, Found]] = []
+
+        async def ask(peer: _Peer) -> None:
+            link = peer.link
             try:
                 if found := await self._ask(peer, search):
-                    return peer.link, found
-                search.refused(peer.link)
+                    answers.append((link, found))
+                else:
+                    search.refused(link)
             except RefusedError:
-                search.refused(peer.link)
-            except UnavailableError:
-                search.failed(peer.link)
+                search.refused(link)
+            except SyncfsError:
+                search.failed(link)
+            del search.asking[link]
+            if answers or not search.asking:
+                nursery.cancel_scope.cancel()
+
+        try:
+            async with trio.open_nursery() as nursery:
+                search.asking[peer.link] = peer.link.bytes_in
+                nursery.start_soon(self._spread, nursery, ask, peer, search)
+                await ask(peer)  # not in a task of its own, which each chunk would pay for
+        finally:
+            search.asking.clear()
+        return answers[0] if answers else None
+
+    async def _spread(
+        self, nursery: trio.Nursery, ask: Callable[[_Peer], Awaitable[None]], first: _Peer, search: _Search
+    ) -> None:
+        """Ask one more peer each time that the last one is late; cancelled when there is an answer."""
+        peer: _Peer | None = first
+        while peer is not None:
+            await trio.sleep(peer.patience(search.size))
+            if peer.link in search.asking:
+                peer.silent_since = peer.link.answers
+            if peer is not first and any(link.bytes_in != before for link, before in search.asking.items()):
+                return
+            while (peer := self._choose(search)) is None:
+                await self._changed.wait()
+            search.asking[peer.link] = peer.link.bytes_in
+            nursery.start_soon(ask, peer)
 
     async def _next(self, search: _Search) -> _Peer:
         # One read makes the kernel ask several times: only the first may wait for a peer to come.
@@ -200,7 +279,7 @@ class Fetcher:
 
     def _choose(self, search: _Search) -> _Peer | None:
         chosen = choose(
-            Candidate(name, peer.owed, peer.link.latency or 0.0)
+            Candidate(name, peer.owed, peer.link.latency or 0.0, peer.silent)
             for name, peer in self._peers.items()
             if search.may_ask(peer.link)
         )
@@ -213,6 +292,7 @@ class Fetcher:
     async def _ask(self, peer: _Peer, search: _Search) -> Found:
         name = peer.link.peer.name
         peer.owed += 1
+        began = trio.current_time()
         try:
             wanted = Get(list(search.addresses))
             reply = await peer.link.request(wanted, priority=search.urgency.value, timeout=ANSWER_SECONDS)
@@ -220,6 +300,7 @@ class Fetcher:
             peer.owed -= 1
         if not isinstance(reply.message, Chunks):
             raise RefusedError(f"{name} did not answer with chunks")
+        peer.answered(sum(map(len, reply.attachments)), trio.current_time() - began)
         return [(Address(address), data) for address, data in zip(reply.message.found, reply.attachments, strict=True)]
 
     def _wake(self) -> None:
