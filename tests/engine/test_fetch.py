@@ -9,7 +9,15 @@ import pytest
 import trio
 
 from syncfs.crypto.hashing import BytesLike
-from syncfs.engine.chunks.fetch import ANSWER_SECONDS, FIRST_PATIENCE, GRACE_SECONDS, MOST_LINKS, Fetcher, Urgency
+from syncfs.engine.chunks.fetch import (
+    ANSWER_SECONDS,
+    FIRST_PATIENCE,
+    GRACE_SECONDS,
+    MOST_LINKS,
+    TOLD_SECONDS,
+    Fetcher,
+    Urgency,
+)
 from syncfs.model.errors import SyncfsError, UnavailableError
 from syncfs.model.ids import Address
 from syncfs.transport.link import Link, run_link
@@ -329,3 +337,19 @@ async def test_one_silent_peer_alone_is_waited_for_as_long_as_ever(autojump_cloc
             await read(peers.fetcher)
         assert trio.current_time() - began == pytest.approx(ANSWER_SECONDS, abs=0.1)
         assert peers.asked == ["bob"]
+
+
+async def test_why_a_read_failed_is_told_for_a_while(autojump_clock: object) -> None:
+    fetcher = Fetcher()
+    await seconds_of_a_read(fetcher)
+    await trio.sleep(TOLD_SECONDS - 1)
+    assert "no peer is connected" in fetcher.last_failure
+    await trio.sleep(2)
+    assert fetcher.last_failure == ""
+
+
+async def test_what_nobody_waits_for_fails_without_a_word(autojump_clock: object) -> None:
+    fetcher = Fetcher()
+    with pytest.raises(UnavailableError):
+        await fetcher.get(CHUNK, Urgency.AHEAD, arrived)
+    assert fetcher.last_failure == ""

@@ -42,6 +42,8 @@ FIRST_PACE = FIRST_PATIENCE / PATIENCE / MIB
 LEAST_TIMED = 256 * KIB
 """A smaller answer counts as one of so many bytes for the pace: what takes the time of it is the way."""
 SMALL_CHUNK = 128 * KIB
+TOLD_SECONDS = 300.0
+"""How long `status` tells why a read failed; nobody may ask for what failed again, so it cannot end by a success."""
 MOST_LINKS = 3
 """Over so many links of one peer a fetch asks, so that it ends also where each of them breaks."""
 
@@ -155,8 +157,13 @@ class Fetcher:
         self._peers: dict[bytes, _Peer] = {}
         self._changed = trio.Event()
         self._alone_until = -inf
-        self.last_failure = ""
-        """Why the last chunk could not be had, for `status`."""
+        self._failure = ""
+        self._failed_at = -inf
+
+    @property
+    def last_failure(self) -> str:
+        """Why a read could not be served lately, for `status`."""
+        return self._failure if trio.current_time() < self._failed_at + TOLD_SECONDS else ""
 
     @property
     def under_way(self) -> int:
@@ -192,7 +199,7 @@ class Fetcher:
                 link.close(f"a chunk did not fit its address: {error}")
                 search.refused(link)
             else:
-                self.last_failure = ""
+                self._failure = ""
                 return result
 
     async def get_many(self, addresses: Sequence[Address], urgency: Urgency = Urgency.AHEAD) -> Found:
@@ -270,12 +277,15 @@ class Fetcher:
                     break
                 await self._changed.wait()
         if linked := self._linked():
-            self.last_failure = search.failure(linked.values())
+            failure = search.failure(linked.values())
         else:
             if now >= self._alone_until:
                 self._alone_until = trio.current_time() + GRACE_SECONDS
-            self.last_failure = "no peer is connected that could have the data: start one, or check the network"
-        raise UnavailableError(self.last_failure)
+            failure = "no peer is connected that could have the data: start one, or check the network"
+        # Who copies says so as long as it lasts, and of what is fetched ahead whoever really reads it will be told.
+        if search.urgency is Urgency.READ:
+            self._failure, self._failed_at = failure, trio.current_time()
+        raise UnavailableError(failure)
 
     def _choose(self, search: _Search) -> _Peer | None:
         chosen = choose(

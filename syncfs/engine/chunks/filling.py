@@ -40,8 +40,15 @@ class StoreFiller:
         self._fetcher = fetcher
         self._wanted: dict[Address, None] = {}
         self._news = trio.Event()
-        self.failure = ""
+        self._unreachable = ""
+        self._unkept = ""
+
+    @property
+    def failure(self) -> str:
         """Why not everything is here yet, for `status`; empty when it is, or is on its way."""
+        if not self._unreachable:
+            return self._unkept
+        return f"{self.missing} chunks are still to be fetched: {self._unreachable}"
 
     @property
     def missing(self) -> int:
@@ -60,6 +67,8 @@ class StoreFiller:
         """Chunks that nobody needs any more."""
         for address in addresses:
             self._wanted.pop(Address(address), None)
+        if not self._wanted:
+            self._unreachable = self._unkept = ""
 
     def want_all(self) -> None:
         """Look through all segments held, after a start."""
@@ -90,10 +99,10 @@ class StoreFiller:
             found = await self._fetcher.get_any(batch, Urgency.COPY)
             await self._chunks.keep(found)
         except (UnavailableError, BadChunkError) as error:
-            self.failure = f"{self.missing} chunks are still to be fetched: {error}"
+            self._fails(unreachable=str(error))
             return False
         except SyncfsError as error:
-            self.failure = str(error)
+            self._fails(unkept=str(error))
             _log.error("chunks could not be kept: %s", error)
             return False
         for address, _ in found:
@@ -102,5 +111,9 @@ class StoreFiller:
             if address in self._wanted:
                 del self._wanted[address]
                 self._wanted[address] = None
-        self.failure = ""
+        self._fails()
         return bool(found)
+
+    def _fails(self, unreachable: str = "", unkept: str = "") -> None:
+        # What is no longer wanted may have been forgotten while it was being fetched.
+        self._unreachable, self._unkept = (unreachable, unkept) if self._wanted else ("", "")
