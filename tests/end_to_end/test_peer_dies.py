@@ -2,12 +2,14 @@
 
 import errno
 import os
+import signal
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from syncfs.engine.chunks.fetch import ANSWER_SECONDS
 from tests.end_to_end.conftest import Group
 from tests.end_to_end.peer import until
 from tests.end_to_end.trees import digest
@@ -103,3 +105,22 @@ def test_without_one_it_fails_in_time_and_says_why_and_comes_back(group: Group, 
     assert digest(second / "large") == digest(source / "large")
     until(lambda: (first / "written meanwhile").read_text() == "works", "what was written meanwhile arrives")
     assert second.status()["reasons"] == []
+
+
+def test_one_that_freezes_beside_another_holder_holds_up_nobody_for_long(group: Group, source: Path) -> None:
+    first = group.add("first", "", "--from", source)
+    second = group.add("second")
+    assert digest(second / "large") == digest(source / "large")
+    third = group.add("third")
+    until(lambda: third.status()["peers"] == 2, "the third is linked with both")
+    reading = Reading(third / "large")
+    until(lambda: reading.position > 8 * MIB, "the read is under way")
+    frozen = os.pidfd_open(first.pid)
+    try:
+        signal.pidfd_send_signal(frozen, signal.SIGSTOP)
+        reading.wait()
+    finally:
+        signal.pidfd_send_signal(frozen, signal.SIGCONT)
+        os.close(frozen)
+    assert reading.error is None and reading.position == SIZE
+    assert reading.longest < ANSWER_SECONDS / 2, "nobody waits until it is clear that there will be no answer"
