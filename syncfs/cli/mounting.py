@@ -77,7 +77,7 @@ def serve_command(name: str, foreground: bool, seconds: float, as_json: bool) ->
     show_default=True,
     help="How long flushing may take.",
 )
-@click.option("--force", is_flag=True, help="Kill a share that does not answer, as a crash would.")
+@click.option("--force", is_flag=True, help="Give up what cannot be stored; kill what does not answer.")
 def umount_command(target: str, seconds: float, force: bool, as_json: bool) -> None:
     """End the share at DIR, or the one named NAME.
 

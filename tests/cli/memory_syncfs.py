@@ -1,7 +1,8 @@
 """`python -m tests.cli.memory_syncfs …`: the real command line above an engine that keeps a share in memory.
 
 What a share holds is gone with its process; vault, background process, control socket, records and mounts are real.
-MEMORY_SYNCFS chooses what the engine does: `history` (a share with a history), `broken`, `silent`, `slow`, `stuck`.
+MEMORY_SYNCFS chooses what the engine does: `history` (a share with a history), `broken`, `silent`, `slow`, `stuck`,
+`full` (what was written cannot be stored), `hanging` (nor does the process end because of that).
 """
 
 import os
@@ -18,7 +19,7 @@ from syncfs.cli.main import main
 from syncfs.control.service import ShareService
 from syncfs.crypto.secrets import format_secret, new_writer_secret, parse_secret
 from syncfs.crypto.vault import Vault, VaultShare
-from syncfs.model.errors import NewerFormatError
+from syncfs.model.errors import NewerFormatError, SetupError
 from syncfs.model.reports import CheckReport, Problem
 from tests.cli.memory_tree import MemoryTree
 from tests.control.services import MemoryHistory, MemoryShare
@@ -64,6 +65,8 @@ async def run_share(
             stop.set()
 
         async def flush(self) -> None:
+            if conduct in ("full", "hanging"):
+                raise SetupError("the disk is full: free some space there")
             await trio.sleep(60 if conduct == "stuck" else 0)
 
     service = Share(known.share, known.name)
@@ -79,6 +82,8 @@ async def run_share(
     if plan is None:
         await usable(service)
         await stop.wait()
+        if conduct == "hanging":
+            await trio.sleep_forever()
         return
     service.mountpoint = plan.directory
     mounting = engine._mounting(plan)
@@ -86,6 +91,8 @@ async def run_share(
 
         async def mounted(*, task_status: trio.TaskStatus[Any]) -> None:
             await mounting.serve(MemoryTree(), stop, task_status)  # type: ignore[arg-type]
+            if conduct == "hanging":
+                await trio.sleep_forever()
             nursery.cancel_scope.cancel()
 
         await nursery.start(mounted)

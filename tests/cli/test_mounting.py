@@ -213,6 +213,38 @@ def test_a_forced_unmount_is_orderly_where_there_is_an_answer(shell: Shell, plac
     assert shell.run("umount", place, "--force", "--json").json["mountpoint"] == str(place)
 
 
+@pytest.mark.parametrize("start", ["mount", "serve"])
+@pytest.mark.parametrize("conduct", ["full", "hanging"])
+def test_what_cannot_be_stored_is_given_up_by_force_only(shell: Shell, place: Path, start: str, conduct: str) -> None:
+    words = ("mount", "photos", place) if start == "mount" else ("serve", "photos")
+    pid = shell.run(*words, "--json", MEMORY_SYNCFS=conduct).json["pid"]
+    done = shell.run("umount", "photos")
+    assert done.code == 6 and done.err == (
+        "syncfs: the disk is full: free some space there; "
+        "'syncfs umount --force photos' ends it without what could not be stored\n"
+    )
+    if start == "mount":
+        with (place / "file").open("w"):
+            done = shell.run("umount", "photos", "--force", "--timeout", "2")
+            assert (done.code, "is in use" in done.err, done.err.count("\n")) == (5, True, 1), done
+        assert table.mounted_at(str(place)) is not None
+    assert not has_ended(pid)
+    done = shell.run("umount", "photos", "--force", "--timeout", "1.5")
+    assert done.code == 0 and has_ended(pid) and table.mounted_at(str(place)) is None, done
+    *_, said = done.err.splitlines()
+    assert "what programs wrote without an fsync may be lost, for the disk is full: free some space there" in said
+    assert (f"process {pid} did not end by itself and was killed" in said) == (conduct == "hanging")
+
+
+def test_the_helper_gives_up_what_cannot_be_stored(shell: Shell, place: Path) -> None:
+    shell.good("mount", "photos", place, MEMORY_SYNCFS="full")
+    done = shell.run(place, program="umount.syncfs")
+    assert (done.code, "'syncfs umount --force photos' ends it" in done.err) == (32, True), done
+    done = shell.run(place, "-f", program="umount.syncfs")
+    assert (done.code, "may be lost" in done.err) == (0, True), done
+    assert table.mounted_at(str(place)) is None
+
+
 @pytest.mark.parametrize(
     ("trouble", "code"),
     [

@@ -7,13 +7,16 @@ itself.
 import errno
 import os
 import random
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from syncfs.mount import table
 from tests.end_to_end.conftest import Group
 from tests.end_to_end.peer import SHARE, Peer, same, until
 from tests.end_to_end.trees import differences, scan
@@ -292,3 +295,26 @@ def test_a_cache_directory_that_vanishes_and_comes_back(group: Group) -> None:
     assert status["state"] == "degraded" and any("is gone" in reason for reason in status["reasons"]), status
     (data / "packs elsewhere").rename(data / "packs")
     goes_on(one, other, saved)
+
+
+@pytest.mark.parametrize("trouble", ["full", "robbed"])
+def test_a_share_whose_disk_fails_can_be_ended(group: Group, on_disk: AddOnDisk, tmp_path: Path, trouble: str) -> None:
+    disk = Disk(tmp_path / "image", home_of(tmp_path, "failing"), 128)
+    one = on_disk("failing", disk)
+    save(one / "before", b"before")
+    if trouble == "full":
+        disk.fill()
+    else:
+        shutil.rmtree(one.data / "packs")
+    with suppress(OSError):
+        (one / "meanwhile").write_bytes(content(1, 3 * MIB))
+    until(lambda: one.status()["reasons"], "status tells of the trouble")
+    pid = one.pid
+    told = one.run("umount", SHARE)
+    assert (told.code, f"'syncfs umount --force {SHARE}' ends it" in told.err, told.err.count("\n")) == (6, True, 1), (
+        told
+    )
+    told = one.run("umount", "--force", SHARE)
+    assert (told.code, "may be lost" in told.err) == (0, True), told
+    assert one.record is None and not Path(f"/proc/{pid}/fd/0").exists()
+    assert table.mounted_at(str(one.mount)) is None
