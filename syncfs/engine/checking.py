@@ -10,7 +10,7 @@ from syncfs.engine.opening import open_share
 from syncfs.engine.rebuilding import rebuild_index
 from syncfs.engine.setup import open_member
 from syncfs.engine.share import Share
-from syncfs.model.errors import BadChunkError, SyncfsError
+from syncfs.model.errors import BadChunkError, SetupError, SyncfsError
 from syncfs.model.ids import Address
 from syncfs.model.places import Place
 from syncfs.model.reports import CheckReport, Problem
@@ -73,10 +73,15 @@ async def check_open_share(share: Share, repair: bool) -> CheckReport:
         problems.append(Problem("index", str(database.path), f"SQLite reports: {integrity}"))
     if share.own_feed_lost:
         problems.append(Problem("feed", share.member.identity.id.hex(), OWN_FEED_SENTENCE))
+    if share.healer.failure:
+        problems.append(Problem("store", str(share.store.directory), share.healer.failure))
+    gone = _store_gone(share)
+    if gone:
+        problems.append(Problem("store", str(share.store.directory), gone))
     for kind, query, message in _QUERIES:
         problems += [Problem(kind, str(subject), message) for (subject,) in database.rows(query)]
     after, chunks, size = b"", 0, 0
-    while True:
+    while not gone:  # else what is still open could be read, and every other chunk would seem to be bad
         rows = database.rows(
             "SELECT pack, offset, size, address FROM chunks WHERE address > ? ORDER BY address LIMIT ?", (after, BATCH)
         )
@@ -86,7 +91,11 @@ async def check_open_share(share: Share, repair: bool) -> CheckReport:
         after = places[-1].address
         chunks += len(places)
         size += sum(place.size for place in places)
-        for place, trouble in await trio.to_thread.run_sync(_bad_ones, share, places):
+        bad = await trio.to_thread.run_sync(_bad_ones, share, places)
+        if gone := _store_gone(share):  # meanwhile
+            problems.append(Problem("store", str(share.store.directory), gone))
+            break
+        for place, trouble in bad:
             if share.store.locate(place.address) != place:
                 continue
             if repair:
@@ -98,6 +107,14 @@ async def check_open_share(share: Share, repair: bool) -> CheckReport:
         share.member.keys.share_id, share.member.name, counts[0], counts[1], chunks, size, problems,
         time.monotonic() - began,
     )  # fmt: skip
+
+
+def _store_gone(share: Share) -> str:
+    try:
+        share.store.require_folder()
+    except SetupError as error:
+        return str(error)
+    return ""
 
 
 def _bad_ones(share: Share, places: list[Place]) -> list[tuple[Place, str]]:

@@ -208,6 +208,15 @@ class DiskStore:
             elif address not in self._writing:
                 self._files.put_aside(address, aside)
 
+    @property
+    def directory(self) -> Path:
+        """The folder."""
+        return self._folder.path
+
+    def require_folder(self) -> None:
+        """Raise SetupError where the folder has vanished, though what is open of it can still be read."""
+        self._folder.check()
+
     def stats(self) -> StoreStats:
         """See ChunkStore; a chunk file is counted with a whole block more than it has bytes."""
         totals = self._catalogue.totals()

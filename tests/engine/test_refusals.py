@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from syncfs.engine.checking import check_open_share
+from syncfs.engine.healing import Healer
 from syncfs.engine.opening import open_share
 from syncfs.engine.setup import create_share
 from syncfs.engine.tree.posix import Caller
@@ -13,6 +15,35 @@ from syncfs.model.errors import SetupError
 from syncfs.mount.errnos import errno_of
 
 ME = Caller(0, 0)
+
+
+@pytest.mark.parametrize("folder", ["packs", "chunks"])
+async def test_a_check_tells_of_a_store_that_is_gone(tmp_path: Path, folder: str) -> None:
+    """Its open files can still be read, and no chunk is put aside because of it."""
+    create_share(tmp_path, "s", {}, os.urandom)
+    async with open_share(tmp_path, "s") as share:
+        for size in (3_000, 3_000_000):
+            _, handle = await share.volume.create(1, b"%d" % size, 0o644, os.O_RDWR, ME)
+            await share.volume.write(handle, 0, os.urandom(size))
+            await share.volume.release(handle)
+        await share.flush()
+        held = share.presence.totals().chunks
+        place = share.member.directory / folder
+        place.rename(tmp_path / "elsewhere")
+        report = await check_open_share(share, repair=True)
+        told = [(problem.kind, problem.repaired) for problem in report.problems]
+        assert told == [("store", False)] and "is gone: put the folder back" in report.problems[0].message
+        (tmp_path / "elsewhere").rename(place)
+        assert share.presence.totals().chunks == held
+        assert (await check_open_share(share, repair=False)).clean
+
+
+async def test_a_check_tells_of_a_disk_that_refused_to_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    create_share(tmp_path, "s", {}, os.urandom)
+    async with open_share(tmp_path, "s") as share:
+        monkeypatch.setattr(Healer, "failure", "the disk refused to write: check it")
+        report = await check_open_share(share, repair=False)
+        assert [problem.message for problem in report.problems] == ["the disk refused to write: check it"]
 
 
 @pytest.mark.parametrize(
