@@ -2,8 +2,10 @@
 
 import dataclasses
 import os
+import shutil
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,8 +54,10 @@ def create_share(
     """Make a new share with an empty root. Raises NameTakenError, SetupError."""
     on = dataclasses.replace(computer or this_computer(), random=random)
     vault = Vault.open(home / "vault", random)
-    member = _enter(vault, home, name, new_writer_secret(random), options, on)
-    with Index(member.directory / "index.db") as index:
+    with (
+        _entering(vault, home, name, new_writer_secret(random), options, on) as member,
+        Index(member.directory / "index.db") as index,
+    ):
         _write_root(index, member, on)
         index.feeds.set_number(ARMED, 1)
         index.database.commit()
@@ -82,8 +86,7 @@ def join_share(
         if derive_keys(parse_secret(known.secret)).share_id == share_id:
             raise NameTakenError(f"this share is here already under the name '{known.name}': use that one")
     on = dataclasses.replace(computer or this_computer(), random=random)
-    member = _enter(vault, home, name, secret, wanted, on)
-    with Index(member.directory / "index.db"):
+    with _entering(vault, home, name, secret, wanted, on) as member, Index(member.directory / "index.db"):
         return member
 
 
@@ -118,9 +121,14 @@ def keep_learnt(home: Path, name: str, keys: ShareKeys, random: Callable[[int], 
         vault.put_share(replace(share, share_public=keys.share_public, salt=keys.salt))
 
 
-def _enter(
+@contextmanager
+def _entering(
     vault: Vault, home: Path, name: str, secret: Secret, options: Mapping[str, str], computer: Computer
-) -> Member:
+) -> Iterator[Member]:
+    """Make a share's directory, and enter the share into the vault once the block has filled it.
+
+    In this order, for an entry without an index looks like a share that has lost it. On failure nothing stays.
+    """
     keys = derive_keys(secret)
     certificate = None
     if keys.role is Role.WRITER:
@@ -131,12 +139,18 @@ def _enter(
     if name in vault.shares:
         raise NameTakenError(f"there is a share '{name}' here already: choose another name")
     directory = home / "shares" / keys.share_id
+    is_new = not directory.exists()
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise SetupError(f"{directory} cannot be made ({error.strerror}): check the home and its disk") from error
-    vault.put_share(share, replace=False)
-    return _member(vault, home, share)
+    try:
+        yield _member(vault, home, share)
+        vault.put_share(share, replace=False)
+    except BaseException:
+        if is_new:
+            shutil.rmtree(directory, ignore_errors=True)
+        raise
 
 
 def _member(vault: Vault, home: Path, share: VaultShare) -> Member:

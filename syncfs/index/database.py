@@ -13,6 +13,7 @@ Once the disk has refused to write the log, nothing can be changed until the ind
 """
 
 import errno
+import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
@@ -32,6 +33,8 @@ CHECKPOINT_BYTES = 16 * 1024 * 1024
 """A write-ahead log that has grown to so many bytes wants a checkpoint."""
 RESTART_BYTES = 64 * 1024 * 1024
 """At this size the end of a checkpoint is waited for, without a write meanwhile, so that the log can begin anew."""
+_ROOM_FOR_TABLES = 1024 * 1024
+"""What a new index takes, with its log and shared memory, and some more."""
 _KEPT_LOG_BYTES = 4 * 1024 * 1024
 """A log that is begun anew after a checkpoint keeps so much of its file."""
 
@@ -43,6 +46,7 @@ class IndexDatabase:
         """Open or create the index at `path`. Raises SetupError, DamagedIndexError, NewerFormatError, BusyError."""
         self.path = path
         self._connecting = threading.Lock()
+        _require_room(path)
         try:
             finish(path)
             self._connection = _connect(path)
@@ -52,7 +56,7 @@ class IndexDatabase:
             ) from error
         try:
             _configure(self._connection, path)
-            migrate(self._connection)
+            _migrate(self._connection, path)
             self._log = Log(path)
         except BaseException:
             self._connection.close()
@@ -306,6 +310,23 @@ def translate(error: sqlite3.Error, path: Path) -> SetupError | DamagedIndexErro
             return DamagedIndexError(f"the index {path} failed ({error}): run `syncfs check NAME` to find out more")
 
 
+def _require_room(path: Path) -> None:
+    """Raise SetupError where a new index finds no room: SQLite reports a disk that fails then, or SIGBUS ends us."""
+    if path.exists():
+        return  # which needs hardly any: it can be read on a full disk
+    try:
+        # What statvfs(3) calls free may be reserved for others; a file without a name leaves nothing.
+        probe = os.open(path.parent, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(probe, 0, _ROOM_FOR_TABLES)
+        finally:
+            os.close(probe)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise SetupError(f"the disk that holds {path} is full: free some space there", error.errno) from error
+        # A file system that knows no such files, or a folder of which opening the index will tell.
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(
         path, isolation_level=None, check_same_thread=False, cached_statements=_STATEMENTS, timeout=2.0
@@ -321,6 +342,18 @@ def _attach(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    try:
+        migrate(connection)
+    except sqlite3.DatabaseError as error:
+        told = translate(error, path)
+        if not isinstance(told, DamagedIndexError):
+            raise told from error
+        raise DamagedIndexError(
+            f"the index {path} is damaged ({error}): run `syncfs check NAME --rebuild` to remake it from the feeds"
+        ) from error
 
 
 def _configure(connection: sqlite3.Connection, path: Path) -> None:

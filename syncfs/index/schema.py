@@ -9,7 +9,7 @@ import sqlite3
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
-from syncfs.model.errors import DamagedIndexError, NewerFormatError
+from syncfs.model.errors import NewerFormatError
 
 SCHEMA_VERSION = 4
 """Raised with every migration; an index of a greater version is left untouched."""
@@ -181,25 +181,19 @@ def _run(database: Database, tables: str) -> None:
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring an index to today's schema. Raises NewerFormatError, DamagedIndexError."""
-    try:
-        found = connection.execute("PRAGMA user_version").fetchone()[0]
-        if found > SCHEMA_VERSION:
-            raise NewerFormatError(
-                f"this share's index has format {found}, but this syncfs knows only up to {SCHEMA_VERSION}: "
-                "please update syncfs on this computer"
-            )
-        if found == SCHEMA_VERSION:
-            return
-        migrations = Migrations("index")
-        migrations(name="1-tables")(_create_tables)
-        migrations(name="2-setting-changes")(_create_setting_changes)
-        migrations(name="3-entries-with-their-links")(_move_entries)
-        migrations(name="4-links-that-stand")(_index_links)
-        migrations.apply(Database(connection))
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    except sqlite3.DatabaseError as error:
-        raise DamagedIndexError(
-            f"the index of this share is damaged ({error}): run `syncfs check NAME --rebuild` to remake it from the "
-            "feeds"
-        ) from error
+    """Bring an index to today's schema. Raises NewerFormatError, sqlite3.DatabaseError."""
+    found = connection.execute("PRAGMA user_version").fetchone()[0]
+    if found > SCHEMA_VERSION:
+        raise NewerFormatError(
+            f"this share's index has format {found}, but this syncfs knows only up to {SCHEMA_VERSION}: "
+            "please update syncfs on this computer"
+        )
+    if found == SCHEMA_VERSION:
+        return
+    migrations = Migrations("index")
+    migrations(name="1-tables")(_create_tables)
+    migrations(name="2-setting-changes")(_create_setting_changes)
+    migrations(name="3-entries-with-their-links")(_move_entries)
+    migrations(name="4-links-that-stand")(_index_links)
+    migrations.apply(Database(connection))
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

@@ -18,10 +18,10 @@ import pytest
 
 from syncfs.mount import table
 from tests.end_to_end.conftest import Group
-from tests.end_to_end.peer import SHARE, Peer, same, until
+from tests.end_to_end.peer import SHARE, Peer, peer, same, until
 from tests.end_to_end.trees import differences, scan
 from tests.mounted.durability.conftest import home_of, killing
-from tests.mounted.durability.disk import MIB, Disk, ThinDisk, run
+from tests.mounted.durability.disk import MIB, Disk, ThinDisk, mounted, run
 
 pytestmark = [pytest.mark.fuse, pytest.mark.root, pytest.mark.timeout(300)]
 
@@ -295,6 +295,39 @@ def test_a_cache_directory_that_vanishes_and_comes_back(group: Group) -> None:
     assert status["state"] == "degraded" and any("is gone" in reason for reason in status["reasons"]), status
     (data / "packs elsewhere").rename(data / "packs")
     goes_on(one, other, saved)
+
+
+def test_a_share_that_does_not_fit_leaves_nothing(tmp_path: Path) -> None:
+    disk = Disk(tmp_path / "image", home_of(tmp_path, "full"), 64)
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "file").write_bytes(content(1, 40 * MIB))
+    with mounted(disk), peer(tmp_path, "full") as one:
+        one.good("create", "other")
+        (other,) = (one.home / "shares").iterdir()
+        for left in (0, 8, 32, 64, 128, 256, 1024, 4096):
+            ballast = disk.fill()
+            os.truncate(ballast, max(ballast.stat().st_size - left * 1024, 0))
+            for words in ((), ("--from", tree)):
+                told = one.run("create", SHARE, *words)
+                if not words and told.code == 0:
+                    one.good("leave", SHARE, "--yes")
+                    continue
+                assert told.code in (6, 20) and told.err.count("\n") == 1, (left, words, told)
+                assert "full" in told.err or "space" in told.err, (left, words, told)
+                assert [share["name"] for share in one.run("list", "--json").json] == ["other"]
+                assert list((one.home / "shares").iterdir()) == [other], (left, words)
+            ballast.unlink()
+        one.good("create", SHARE)
+
+
+def test_a_share_on_a_full_disk_can_be_left(tmp_path: Path) -> None:
+    disk = Disk(tmp_path / "image", home_of(tmp_path, "full"), 64)
+    with mounted(disk), peer(tmp_path, "full") as one:
+        one.create()
+        disk.fill()
+        one.good("leave", SHARE, "--yes")
+        assert one.run("list", "--json").json == []
 
 
 @pytest.mark.parametrize("trouble", ["full", "robbed"])
