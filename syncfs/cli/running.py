@@ -27,6 +27,9 @@ from syncfs.mount.options import MountOptions
 
 _FLOCK: Final = "hhqqi0q"
 """struct flock of Linux on 64 bits: type, whence, start, length, pid."""
+_TO_BE_FOUND: Final = ("mount", "serve")
+"""Without its record nobody finds such a process; for a command that comes and goes, as one that frees space, the lock
+will do."""
 _OF_UNFINISHED: Final = ("create", "leave")
 _MAX_RECORD: Final = 64 * 1024
 
@@ -94,9 +97,10 @@ def claim(home: Home, record: RunRecord) -> Iterator[None]:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, msgspec.json.encode(record), 0)
         except OSError as error:
-            raise SetupError(
-                f"{path} cannot be written ({error.strerror}): free some space, or check the disk"
-            ) from error
+            if record.purpose in _TO_BE_FOUND:
+                raise SetupError(
+                    f"{path} cannot be written ({error.strerror}): free some space, or check the disk"
+                ) from error
         yield
     finally:
         with suppress(FileNotFoundError):
@@ -185,7 +189,7 @@ def _locked(path: Path, name: str) -> int:
             if error.errno not in (errno.EAGAIN, errno.EACCES):
                 raise SetupError(f"{path} cannot be locked ({error.strerror}): move the home elsewhere") from error
             holder = read_record(path)
-            if holder is not None and holder.purpose in ("mount", "serve"):
+            if holder is not None and holder.purpose in _TO_BE_FOUND:
                 raise MountedError(f"{holder.sentence}: 'syncfs umount {name}' ends it") from error
             taken = holder.sentence if holder else f"'{name}' is already in use"
             raise BusyError(f"{taken}: wait, or end it first") from error
