@@ -77,9 +77,8 @@ def restore_command(path: str, to: str | None, as_json: bool) -> None:
     if as_json:
         show.put_json(report)
     else:
-        what = (
-            f"{show.amount(report.entries, 'entry', 'entries')} of {report.path}" if report.entries > 1 else report.path
-        )
+        where = report.path or f"'{record.name}'"
+        what = f"{show.amount(report.entries, 'entry', 'entries')} of {where}" if report.entries > 1 else where
         show.put(show.plain(f"Restored {what} as it was at {show.time(report.time)} ({show.size(report.size)})."))
 
 

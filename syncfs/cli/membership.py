@@ -119,6 +119,8 @@ def secret_command(name: str, reader: bool, store: bool, qr: bool, as_json: bool
         raise UsageError("choose --reader or --store, not both")
     home = this_home()
     known, secrets = engine.known_share(home, name), engine.secrets_of_share(home, name)
+    if lack := home.lack_of(known.share, name):
+        raise SetupError(lack)
     wanted = [key for key, _ in _LABELS if (not reader or key == "read_only") and (not store or key == "store")]
     kind = next((key for key in wanted if getattr(secrets, key)), None)
     if kind is None:

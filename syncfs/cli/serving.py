@@ -97,6 +97,7 @@ class _Server:
 def _log_to_stderr() -> None:
     """What happens goes to stderr, which is the log file of a process in the background."""
     debugging = os.environ.get("SYNCFS_DEBUG", "") not in ("", "0")
+    logging.raiseExceptions = False  # a line for which the disk of the log has no room is no fault to tell there
     logging.basicConfig(
         stream=sys.stderr, format=_LOG_FORMAT, level=logging.DEBUG if debugging else logging.INFO, force=True
     )

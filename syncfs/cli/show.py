@@ -40,7 +40,8 @@ def time(when: datetime | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`0.4 s`, `12 s`, `3 min`, `2 h`, `5 days`: how long something took or is going on."""
+    """`0.4 s`, `12 s`, `3 min`, `2 h`, `5 days`: how long something took or is going on, never below 0."""
+    seconds = max(seconds, 0.0)  # where a clock was set back meanwhile
     for limit, divisor, unit in ((10, 1, "s"), (120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
         if seconds < limit:
             return f"{seconds / divisor:.{1 if limit == 10 else 0}f} {unit}"

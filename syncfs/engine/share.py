@@ -34,7 +34,6 @@ from syncfs.engine.history.whole_volume import WholeVolume
 from syncfs.engine.keeping.collecting import Collector
 from syncfs.engine.keeping.packing import Packer
 from syncfs.engine.keeping.store_collecting import StoreCollector
-from syncfs.engine.repeats import Repeats
 from syncfs.engine.replication.brake import DEFAULT as DEFAULT_BRAKE
 from syncfs.engine.replication.brake import SETTING as BRAKE
 from syncfs.engine.replication.brake import parse_limits
@@ -51,6 +50,7 @@ from syncfs.engine.tree.volume import Volume
 from syncfs.engine.writing.files import Files
 from syncfs.engine.writing.journals import SLACK_BYTES, Journals
 from syncfs.engine.writing.openfile import OpenFile
+from syncfs.engine.writing.repeats import Repeats
 from syncfs.engine.writing.settling import DIRTY_BYTES
 from syncfs.index.database import CHECKPOINT_BYTES, RESTART_BYTES
 from syncfs.index.index import Changes, Index

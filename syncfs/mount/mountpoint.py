@@ -153,7 +153,7 @@ def is_dead(path: str) -> bool:
     looking.start()
     looking.join(ANSWER_S)
     if not outcome:
-        raise BusyError(f"{path} is mounted but does not answer: end its process, then try again")
+        raise BusyError(f"{path} is mounted but does not answer: 'syncfs umount --force {path}' ends it")
     return outcome[0] in (errno.ENOTCONN, errno.ECONNABORTED)
 
 

@@ -146,7 +146,7 @@ def test_an_import_that_is_killed_is_told(shell: Shell, tmp_path: Path) -> None:
         importing.kill()
     assert shell.run("list", "--json").json[0]["state"] == "unfinished"
     assert "only a part of its tree" in shell.run("status", "photos", "--json").json["reasons"][0]
-    for refused in (("serve", "photos"), ("check", "photos"), words):
+    for refused in (("serve", "photos"), ("check", "photos"), ("secret", "photos"), words):
         done = shell.run(*refused)
         assert done.code == 6 and "holds only a part of its tree" in done.err and "syncfs leave photos" in done.err
     shell.good("leave", "photos", "--yes")

@@ -103,8 +103,8 @@ def test_sizes_times_and_tables() -> None:
     assert [show.size(count) for count in (0, 999, 1024, 1536, 102_400, 1 << 30, None)] == [
         "0 B", "999 B", "1.0 KiB", "1.5 KiB", "100 KiB", "1.0 GiB", "-",
     ]  # fmt: skip
-    assert [show.duration(seconds) for seconds in (0.42, 12, 200, 9000, 500_000)] == [
-        "0.4 s", "12 s", "3 min", "2 h", "6 days",
+    assert [show.duration(seconds) for seconds in (0.42, 12, 200, 9000, 500_000, -1e9)] == [
+        "0.4 s", "12 s", "3 min", "2 h", "6 days", "0.0 s",
     ]  # fmt: skip
     assert show.time(datetime.min.replace(tzinfo=UTC)).startswith("0001-01-01")
     assert show.table(("A", "B"), [("x", "1"), ("", "10")], right=(1,)) == "A   B\nx   1\n-  10"

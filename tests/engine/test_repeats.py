@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from syncfs.engine.repeats import MAX_LINES, REPEAT_SECONDS, Repeats
 from syncfs.engine.writing.cutting import Cutter
+from syncfs.engine.writing.repeats import MAX_LINES, REPEAT_SECONDS, Repeats
 from syncfs.model.errors import SetupError
 from tests.engine.nodes import Nodes, share_of, tell
 

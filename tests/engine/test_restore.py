@@ -1,6 +1,6 @@
 """Restoring where the present is in the way: folders that are gone, other things of that name, conflict copies."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 
@@ -36,6 +36,18 @@ def test_a_deleted_file_brings_the_folders_above_it_back(tmp_path: Path) -> None
         assert await tree(one) == {path: what for path, what in whole.items() if path != "/a/b/g"}
         await share_of(one).history.restore(b"a/b/g", None, then, None)
         assert await tree(one) == whole
+
+    tell(tmp_path, story)
+
+
+def test_what_is_yet_to_come_cannot_be_put_back(tmp_path: Path) -> None:
+    async def story(nodes: Nodes) -> None:
+        one = await nodes.add()
+        await write(one, "f", b"one")
+        await nodes.rest()
+        for path in (b"f", b""):
+            with pytest.raises(UsageError, match="is yet to come"):
+                await share_of(one).history.restore(path, None, await a_moment(one) + timedelta(days=1), None)
 
     tell(tmp_path, story)
 

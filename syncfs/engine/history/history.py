@@ -98,6 +98,8 @@ class History:
     async def restore(self, path: bytes, version: str | None, time: datetime | None, to: bytes | None) -> RestoreReport:
         """Put an old state back. Raises UsageError, PosixError, SetupError, UnavailableError."""
         feed = self.writable()
+        if time is not None and nanoseconds(time) > feed.now():
+            raise UsageError(f"{time.isoformat()} is yet to come: name a time that has passed")
         await self._settle(feed)
         async with self._busy:
             feed.commit()

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 import trio
 
 from syncfs.engine.chunks.cache import ChunkCache
-from syncfs.engine.repeats import Repeats
 from syncfs.engine.writing.dirty import Dirty
+from syncfs.engine.writing.repeats import Repeats
 from syncfs.model.chunking import chunk_count, chunk_span
 from syncfs.model.errors import SyncfsError
 from syncfs.model.ids import Address
