@@ -17,7 +17,8 @@ import logging
 import math
 import secrets
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import trio
@@ -67,7 +68,7 @@ class Link:
         self._scope = trio.CancelScope()
         self._outcome: Closed | None = None
         self._bug: BaseException | None = None
-        self._waiting: dict[int, _Waiter] = {}
+        self._waiting: dict[int, Asked] = {}
         self._queue: tuple[deque[Incoming], ...] = tuple(deque() for _ in Priority)
         self._serving = 0
         self._work = trio.Event()
@@ -97,21 +98,24 @@ class Link:
 
         Raises UnavailableError if the link ends or the time passes, RefusedError if the peer refuses.
         """
+        with self.ask(message, priority) as asked:
+            return await asked.answer(timeout)
+
+    @contextmanager
+    def ask(self, message: Message, priority: Priority = Priority.NORMAL) -> Iterator["Asked"]:
+        """Ask the peer; inside the block its answer can be waited for."""
+        asked = Asked(self.peer.name)
         if len(self._waiting) >= MAX_OPEN_REQUESTS:
-            raise UnavailableError(f"{self.peer.name} leaves too many requests without an answer")
+            asked.ends(f"{self.peer.name} leaves too many requests without an answer")
+            yield asked
+            return
         number = self._session.request(message, priority)
-        waiter = self._waiting[number] = _Waiter()
+        self._waiting[number] = asked
         self._wake()
         try:
-            with trio.move_on_after(timeout):
-                await waiter.done.wait()
+            yield asked
         finally:
             self._waiting.pop(number, None)
-        if waiter.reply is None:
-            raise UnavailableError(waiter.problem or f"{self.peer.name} did not answer within {timeout:g} seconds")
-        if isinstance(waiter.reply.message, Refused):
-            raise RefusedError(f"{self.peer.name} refused: {waiter.reply.message.reason}")
-        return waiter.reply
 
     def post(self, message: Message, priority: Priority = Priority.NORMAL) -> None:
         """Queue a message that wants no answer; never waits. On a link that is over it does nothing.
@@ -248,11 +252,10 @@ class Link:
                     self._queue[event.priority].append(event)
                 case Reply(request_id):
                     self.answers += 1
-                    waiter = self._waiting.pop(request_id, None)
+                    asked = self._waiting.pop(request_id, None)
                     # Nobody waits any more for an answer that is late; that is no fault of the peer.
-                    if waiter is not None:
-                        waiter.reply = event
-                        waiter.done.set()
+                    if asked is not None:
+                        asked.replied(event)
                 case Ponged(token):
                     if token == self._token:
                         self.latency = trio.current_time() - self._pinged
@@ -289,9 +292,8 @@ class Link:
 
     def _tell_waiters(self) -> None:
         reason = self._outcome.reason if self._outcome else "this peer is going away"
-        for waiter in self._waiting.values():
-            waiter.problem = f"the connection to {self.peer.name} ended: {reason}"
-            waiter.done.set()
+        for asked in self._waiting.values():
+            asked.ends(f"the connection to {self.peer.name} ended: {reason}")
         self._waiting.clear()
 
     async def _farewell(self) -> None:
@@ -300,15 +302,45 @@ class Link:
             await say_last_words(self._session, self._stream)
 
 
-class _Waiter:
-    """Somebody who waits for an answer."""
+class Asked:
+    """A question to a peer, and what has become of it."""
 
-    __slots__ = ("done", "problem", "reply")
+    __slots__ = ("_done", "_name", "_problem", "_reply", "began")
 
-    def __init__(self) -> None:
-        self.done = trio.Event()
-        self.reply: Reply | None = None
-        self.problem = ""
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.began = trio.current_time()
+        self._done = trio.Event()
+        self._reply: Reply | None = None
+        self._problem = ""
+
+    async def came(self, seconds: float) -> bool:
+        """Wait until it is known what has become of it, at most so long since it was asked; whether it is."""
+        with trio.move_on_at(self.began + seconds):
+            await self._done.wait()
+        return self._done.is_set()
+
+    async def answer(self, seconds: float) -> Reply:
+        """The answer, which may come within so many seconds of the question.
+
+        Raises UnavailableError if the link ends or the time passes, RefusedError if the peer refuses.
+        """
+        await self.came(seconds)
+        if self._reply is None:
+            raise UnavailableError(self._problem or f"{self._name} did not answer within {seconds:g} seconds")
+        if isinstance(self._reply.message, Refused):
+            raise RefusedError(f"{self._name} refused: {self._reply.message.reason}")
+        return self._reply
+
+    def replied(self, reply: Reply) -> None:
+        """The answer came."""
+        self._reply = reply
+        self._done.set()
+
+    def ends(self, problem: str) -> None:
+        """There will be none."""
+        self._problem = problem
+        self._done.set()
 
 
 def _only_ours(group: ExceptionGroup[Exception]) -> SyncfsError | None:

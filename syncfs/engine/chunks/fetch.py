@@ -11,7 +11,8 @@ connected that may have the chunk we wait a little for one, since links come bac
 we give up at once and say why.
 """
 
-from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from math import inf
@@ -22,7 +23,7 @@ import trio
 from syncfs.crypto.hashing import BytesLike
 from syncfs.model.errors import BadChunkError, RefusedError, SyncfsError, UnavailableError
 from syncfs.model.ids import Address
-from syncfs.transport.link import Link
+from syncfs.transport.link import Asked, Link
 from syncfs.wire.messages import KIB, MAX_GET, Chunks, Get
 from syncfs.wire.pieces import MAX_ATTACHED, MIB
 from syncfs.wire.session import Priority
@@ -220,14 +221,14 @@ class Fetcher:
             if (answer := await self._ask_beside(peer, search)) is not None:
                 return answer
 
-    async def _ask_beside(self, peer: _Peer, search: _Search) -> tuple[Link, Found] | None:
+    async def _ask_beside(self, first: _Peer, search: _Search) -> tuple[Link, Found] | None:
         """Ask a peer, and others beside it where it is late; the first that has something, None where nobody has."""
         answers: list[tuple[Link, Found]] = []
 
-        async def ask(peer: _Peer) -> None:
+        async def hear(peer: _Peer, asked: Asked) -> None:
             link = peer.link
             try:
-                if found := await self._ask(peer, search):
+                if found := await self._answer(peer, asked):
                     answers.append((link, found))
                 else:
                     search.refused(link)
@@ -236,33 +237,45 @@ class Fetcher:
             except SyncfsError:
                 search.failed(link)
             del search.asking[link]
+
+        async def ask(peer: _Peer) -> None:
+            with self._asking(peer, search) as asked:
+                await hear(peer, asked)
+            end()
+
+        def end() -> None:
             if answers or not search.asking:
                 nursery.cancel_scope.cancel()
 
         try:
-            async with trio.open_nursery() as nursery:
-                search.asking[peer.link] = peer.link.bytes_in
-                nursery.start_soon(self._spread, nursery, ask, peer, search)
-                await ask(peer)  # not in a task of its own, which each chunk would pay for
+            with self._asking(first, search) as asked:
+                # Only what is late has tasks, for which every chunk would pay.
+                if await asked.came(min(first.patience(search.size), ANSWER_SECONDS)):
+                    await hear(first, asked)
+                else:
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(self._spread, nursery, ask, first, search)
+                        await hear(first, asked)
+                        end()
         finally:
             search.asking.clear()
         return answers[0] if answers else None
 
     async def _spread(
-        self, nursery: trio.Nursery, ask: Callable[[_Peer], Awaitable[None]], first: _Peer, search: _Search
+        self, nursery: trio.Nursery, ask: Callable[[_Peer], Awaitable[None]], late: _Peer, search: _Search
     ) -> None:
-        """Ask one more peer each time that the last one is late; cancelled when there is an answer."""
-        peer: _Peer | None = first
-        while peer is not None:
+        """Ask one more peer now that one is late, and each time that the last is; cancelled when there is an answer."""
+        late.silent_since = late.link.answers
+        while True:
+            while (peer := self._choose(search)) is None:
+                await self._changed.wait()
+            search.asking[peer.link] = peer.link.bytes_in  # at once, for the others may all end before it begins
+            nursery.start_soon(ask, peer)
             await trio.sleep(peer.patience(search.size))
             if peer.link in search.asking:
                 peer.silent_since = peer.link.answers
-            if peer is not first and any(link.bytes_in != before for link, before in search.asking.items()):
+            if any(link.bytes_in != before for link, before in search.asking.items()):
                 return
-            while (peer := self._choose(search)) is None:
-                await self._changed.wait()
-            search.asking[peer.link] = peer.link.bytes_in
-            nursery.start_soon(ask, peer)
 
     async def _next(self, search: _Search) -> _Peer:
         # One read makes the kernel ask several times: only the first may wait for a peer to come.
@@ -299,18 +312,21 @@ class Fetcher:
         """The links that stand; one that has ended is there a little longer, until all its tasks have."""
         return {name: peer.link for name, peer in self._peers.items() if not peer.link.closed}
 
-    async def _ask(self, peer: _Peer, search: _Search) -> Found:
-        name = peer.link.peer.name
+    @contextmanager
+    def _asking(self, peer: _Peer, search: _Search) -> Iterator[Asked]:
+        search.asking[peer.link] = peer.link.bytes_in
         peer.owed += 1
-        began = trio.current_time()
         try:
-            wanted = Get(list(search.addresses))
-            reply = await peer.link.request(wanted, priority=search.urgency.value, timeout=ANSWER_SECONDS)
+            with peer.link.ask(Get(list(search.addresses)), search.urgency.value) as asked:
+                yield asked
         finally:
             peer.owed -= 1
+
+    async def _answer(self, peer: _Peer, asked: Asked) -> Found:
+        reply = await asked.answer(ANSWER_SECONDS)
         if not isinstance(reply.message, Chunks):
-            raise RefusedError(f"{name} did not answer with chunks")
-        peer.answered(sum(map(len, reply.attachments)), trio.current_time() - began)
+            raise RefusedError(f"{peer.link.peer.name} did not answer with chunks")
+        peer.answered(sum(map(len, reply.attachments)), trio.current_time() - asked.began)
         return [(Address(address), data) for address, data in zip(reply.message.found, reply.attachments, strict=True)]
 
     def _wake(self) -> None:
