@@ -170,8 +170,7 @@ class Index:
 
     def has_link_besides(self, ino: int, links: Collection[LinkId]) -> bool:
         """Whether a node has any link that is neither deleted nor among these."""
-        statement = "SELECT link FROM links WHERE ino = ? AND deleted = 0 LIMIT ?"
-        return any(link not in links for (link,) in self.database.rows(statement, (ino, len(links) + 1)))
+        return self._view.has_names(ino, links)
 
     def taken_by(self, ino: int) -> DeviceId | None:
         """The device that was the last to take a name from a node, whether or not it has others; None for nobody."""

@@ -1,6 +1,6 @@
 """The rows of links: reading them, and moving them in and out of the places where they are shown."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
@@ -46,9 +46,10 @@ class LinkTable:
         """All links of a node."""
         return [Link(*row) for row in self._database.rows(f"SELECT {_COLUMNS} FROM links WHERE ino = ?", (ino,))]
 
-    def any_standing(self, ino: int) -> bool:
-        """Whether any link of a node is not deleted."""
-        return self._database.read("SELECT 1 FROM links WHERE ino = ? AND deleted = 0 LIMIT 1", (ino,)) is not None
+    def any_standing(self, ino: int, besides: Collection[LinkId] = ()) -> bool:
+        """Whether any link of a node is neither deleted nor among these."""
+        statement = "SELECT link FROM links WHERE ino = ? AND deleted = 0 LIMIT ?"
+        return any(link not in besides for (link,) in self._database.rows(statement, (ino, len(besides) + 1)))
 
     def at(self, group: Iterable[int], name: bytes) -> list[Link]:
         """The links that are shown under a name in these directories."""

@@ -8,7 +8,7 @@ each batch of records, follows from there until all is as `model.tree.full_view`
 """
 
 import stat
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from syncfs.index.changes import Changes
 from syncfs.index.copies import Copies
@@ -21,7 +21,7 @@ from syncfs.index.nodes import Node, NodeTable, split_stamps
 from syncfs.index.odd import Places
 from syncfs.index.schema import ROOT_INO
 from syncfs.index.versions import versions_for
-from syncfs.model.ids import NodeId, Stamp
+from syncfs.model.ids import LinkId, NodeId, Stamp
 from syncfs.model.merge import LinkEnd, directory_alive, node_view
 from syncfs.model.versions import contents
 
@@ -116,9 +116,9 @@ class View:
             and node.ino not in self._files and node.ino not in self._revived and node.ino not in self._withdrawn
         )  # fmt: skip
 
-    def has_names(self, ino: int) -> bool:
-        """Whether a node has any link that is not deleted."""
-        return self._links.any_standing(ino)
+    def has_names(self, ino: int, besides: Collection[LinkId] = ()) -> bool:
+        """Whether a node has any link that is neither deleted nor among these."""
+        return self._links.any_standing(ino, besides)
 
     def heads(self, node: Node) -> tuple[Stamp, ...]:
         """All heads of a file, the greatest stamp first."""

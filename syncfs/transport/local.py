@@ -51,7 +51,7 @@ class LocalConnection:
         self._socket.settimeout(seconds)
 
     def send_line(self, line: bytes) -> None:
-        """Send a line, which holds no line break. Raises SilentError.
+        """Send a line, which holds no line break. Raises UnavailableError, SilentError.
 
         One who has hung up is no error here: what it said before, or that it said nothing, is for `receive_line`.
         """
@@ -61,6 +61,8 @@ class LocalConnection:
             raise SilentError("the running share takes no request: see its log") from error
         except (BrokenPipeError, ConnectionResetError):
             pass
+        except OSError as error:
+            raise UnavailableError(f"the running share cannot be asked: {error.strerror or error}") from error
 
     def receive_line(self) -> bytes | None:
         """The next line, without its line break; None at the end. Raises UnavailableError.

@@ -11,7 +11,7 @@ import pytest
 
 from syncfs.engine.chunks.fetch import ANSWER_SECONDS
 from tests.end_to_end.conftest import Group
-from tests.end_to_end.peer import until
+from tests.end_to_end.peer import Peer, until
 from tests.end_to_end.trees import digest
 
 pytestmark = [pytest.mark.fuse, pytest.mark.root]
@@ -65,7 +65,8 @@ def source(tmp_path: Path) -> Path:
     return source
 
 
-def test_with_another_holder_the_read_goes_on(group: Group, source: Path) -> None:
+def read_from_two_holders(group: Group, source: Path) -> tuple[Peer, Peer, Reading]:
+    """A peer whose content another one has as well, and a third that has begun to read it."""
     first = group.add("first", "", "--from", source)
     second = group.add("second")
     assert digest(second / "large") == digest(source / "large")
@@ -73,6 +74,11 @@ def test_with_another_holder_the_read_goes_on(group: Group, source: Path) -> Non
     until(lambda: third.status()["peers"] == 2, "the third is linked with both")
     reading = Reading(third / "large")
     until(lambda: reading.position > 8 * MIB, "the read is under way")
+    return first, third, reading
+
+
+def test_with_another_holder_the_read_goes_on(group: Group, source: Path) -> None:
+    first, third, reading = read_from_two_holders(group, source)
     first.kill()
     reading.wait()
     assert reading.error is None and reading.position == SIZE
@@ -108,13 +114,7 @@ def test_without_one_it_fails_in_time_and_says_why_and_comes_back(group: Group, 
 
 
 def test_one_that_freezes_beside_another_holder_holds_up_nobody_for_long(group: Group, source: Path) -> None:
-    first = group.add("first", "", "--from", source)
-    second = group.add("second")
-    assert digest(second / "large") == digest(source / "large")
-    third = group.add("third")
-    until(lambda: third.status()["peers"] == 2, "the third is linked with both")
-    reading = Reading(third / "large")
-    until(lambda: reading.position > 8 * MIB, "the read is under way")
+    first, _, reading = read_from_two_holders(group, source)
     frozen = os.pidfd_open(first.pid)
     try:
         signal.pidfd_send_signal(frozen, signal.SIGSTOP)
